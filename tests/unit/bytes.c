@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROOM = 96 };
+enum {
+    ROOM = 96
+};
 
 static void fill(unsigned char *bytes, unsigned seed)
 {
@@ -28,9 +30,12 @@ static void move_slowly(unsigned char *bytes, size_t to, size_t from, size_t n)
 static void check_same(const unsigned char *want, const unsigned char *got,
                        size_t to, size_t from, size_t n)
 {
-    for (unsigned i = 0; i < ROOM; i++)
-        ck_assert_msg(want[i] == got[i], "to %zu from %zu size %zu, byte %u", to,
-                      from, n, i);
+    for (unsigned i = 0; i < ROOM; i++) {
+        if (want[i] != got[i])
+            ck_abort_msg(
+                "to %zu, from %zu, size %zu: byte %u is %02x, not %02x", to,
+                from, n, i, got[i], want[i]);
+    }
 }
 
 START_TEST(memmove_is_right_for_every_overlap)
