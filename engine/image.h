@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A loaded module (program or library) as the loader's tables describe it.
+ *
+ * Pure: an image is made of segments of bytes at addresses. In this process a
+ * segment's bytes lie at its address; for a file or another process they lie
+ * in a buffer. Nothing here follows a pointer that is not inside a segment, so
+ * a hostile image gets an answer, not a crash.
+ */
+#ifndef PATAS_IMAGE_H
+#define PATAS_IMAGE_H
+
+#include "bytes.h"
+#include "isa.h"
+
+enum { PATAS__SEGMENTS_MAX = 16, PATAS__BUILD_ID_MAX = 20 };
+
+struct patas__segment {
+    uint64_t address;     /* of the first byte, load bias included */
+    uint64_t size;        /* bytes in memory */
+    const uint8_t *bytes; /* `size` readable bytes */
+    bool executable, writable;
+};
+
+struct patas__image {
+    struct patas__segment segments[PATAS__SEGMENTS_MAX];
+    unsigned segment_count;
+    uint64_t bias;            /* added to the file's addresses */
+    uint64_t start, end;      /* of all segments, page-rounded */
+    uint8_t build_id[PATAS__BUILD_ID_MAX];
+    uint8_t build_id_size;    /* 0 = none */
+    const struct patas__isa *isa;
+    /* What patas__image_read() found; 0 where there is none. */
+    uint64_t eh_frame_hdr;    /* address */
+    uint64_t eh_table;        /* its sorted search table: address, */
+    uint64_t eh_count;        /* entries of 8 bytes (sdata4, relative) */
+    uint64_t symtab;          /* .dynsym: address, */
+    uint64_t symtab_count;    /* entries, from the hash table */
+    uint64_t strtab, strtab_size;
+    uint64_t plt_got_start, plt_got_end; /* range holding GOT slots, or 0 */
+};
+
+/* `size` bytes at `address`, or NULL if they don't lie in one segment. */
+PATAS__HIDDEN const uint8_t *patas__image_bytes(const struct patas__image *image,
+                                                uint64_t address,
+                                                uint64_t size);
+
+/* Fills the tables in from segments, bias and program headers (ELF64 or ELF32
+ * by isa->pointer_size). `phdrs` are the bytes of `count` headers. Damaged
+ * tables are left out, never an error. */
+PATAS__HIDDEN void patas__image_read(struct patas__image *image,
+                                     const uint8_t *phdrs, size_t count);
+
+/* How an extent is known. */
+enum patas__source {
+    PATAS__SOURCE_NONE,   /* not known: nothing covers the address */
+    PATAS__SOURCE_SYMBOL, /* a symbol with a size */
+    PATAS__SOURCE_UNWIND  /* a frame description in .eh_frame */
+};
+
+/* Stage 2. */
+struct patas__extent {
+    uint64_t start;   /* of the function that covers the asked address */
+    uint64_t size;    /* bytes, padding not included */
+    uint64_t padding; /* bytes of NOP or int3 encodings right behind it that no
+                         known function owns, at most 64 */
+    uint8_t source;   /* enum patas__source */
+    bool entry;       /* the asked address is an entry: the start, or a symbol
+                         of its own */
+};
+
+/* The function that covers `address`. False if nothing is known about it. */
+PATAS__HIDDEN bool patas__extent_find(const struct patas__image *image,
+                                      uint64_t address,
+                                      struct patas__extent *extent);
+
+/*
+ * Which bytes are the target of a direct jump or branch (calls left out: who
+ * calls an address means a function entry).
+ *
+ * For one window: a byte-wise search of the executable segments for rel8 and
+ * rel32 branches that would land in it. A false hit costs only a better plan.
+ * Returns a bit set: bit k is set when something may branch to address + k,
+ * k < `size` <= 32. `skip_from`..`skip_to` are not searched (the bytes that
+ * will be moved, whose branches the relocator re-aims).
+ */
+PATAS__HIDDEN uint32_t patas__branches_search(const struct patas__image *image,
+                                              uint64_t address, unsigned size,
+                                              uint64_t skip_from,
+                                              uint64_t skip_to);
+
+/*
+ * For many: one decoding pass over the executable segments by the known
+ * extents, into a bit map with a bit a byte (`bits`, zeroed, with
+ * patas__branches_map_size() bytes; index address - image->start). Branches
+ * whose source lies within 16 bytes in front of their target are left out of
+ * the map if and only if `source` and target are inside the same function's
+ * first 16 bytes: those are re-aimed, and seen by the planner itself.
+ */
+PATAS__HIDDEN size_t patas__branches_map_size(const struct patas__image *image);
+PATAS__HIDDEN void patas__branches_map(const struct patas__image *image,
+                                       uint8_t *bits);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stage 3 and 5: what the engine asks of an instruction set.
+ *
+ * An instruction set is a const table of pure functions. Nothing behind one
+ * allocates, keeps state, reads memory that it was not given, or asks which
+ * machine runs it; so all of them are in every build, under every fuzzer, and
+ * plan for files and for other processes as well as for this one.
+ */
+#ifndef PATAS_ISA_H
+#define PATAS_ISA_H
+
+#include "bytes.h"
+
+enum { PATAS__INSN_MAX = 15 }; /* longest instruction, bytes (x86) */
+
+/* What an instruction does to the flow of control. */
+enum patas__flow {
+    PATAS__FLOW_NEXT,     /* goes on behind itself */
+    PATAS__FLOW_JUMP,     /* always elsewhere */
+    PATAS__FLOW_BRANCH,   /* elsewhere or on: jcc, loop, jrcxz, xbegin */
+    PATAS__FLOW_CALL,     /* elsewhere, and the return address is pushed */
+    PATAS__FLOW_RETURN,   /* ret, iret, sysret ... */
+    PATAS__FLOW_SYSCALL,  /* into the kernel, which may back the PC up */
+    PATAS__FLOW_STOP      /* never goes on: hlt, ud2, int3 */
+};
+
+/* One instruction, decoded. `length` is 0 if the bytes are no instruction. */
+struct patas__insn {
+    uint64_t address;
+    uint64_t target;   /* of a direct jump, branch or call; else 0 */
+    uint64_t operand;  /* address of a PC-relative memory operand; else 0 */
+    uint8_t length;    /* bytes */
+    uint8_t flow;      /* enum patas__flow */
+    bool has_target;   /* direct: `target` is valid */
+    bool has_operand;  /* PC-relative memory: `operand` is valid */
+    uint8_t rel_at;    /* offset of the field that is relative to the PC ... */
+    uint8_t rel_size;  /* ... and its size in bytes (1, 2, 4); 0 = none */
+    bool landing_pad;  /* endbr32, endbr64, bti, paciasp */
+    bool padding;      /* a NOP of any length, or int3: fills gaps */
+    /* Filled for relocate.c; offsets in bytes from the first. */
+    uint8_t opcode_at; /* last opcode byte (behind prefixes and escapes) */
+    uint8_t modrm_at;  /* 0 = no ModRM byte */
+    uint8_t map;       /* opcode map: 0 one byte, 1 0F, 2 0F38, 3 0F3A, 4.. */
+    uint8_t encoding;  /* enum patas__encoding */
+    uint8_t prefixes;  /* bit set of enum patas__prefix */
+    uint8_t rex;       /* the REX byte or 0; for REX2 its payload */
+};
+
+enum patas__encoding {
+    PATAS__LEGACY, PATAS__VEX, PATAS__EVEX, PATAS__XOP, PATAS__REX2,
+    PATAS__3DNOW
+};
+
+enum patas__prefix {
+    PATAS__PREFIX_66 = 1, PATAS__PREFIX_67 = 2, PATAS__PREFIX_F2 = 4,
+    PATAS__PREFIX_F3 = 8, PATAS__PREFIX_LOCK = 16, PATAS__PREFIX_FS = 32,
+    PATAS__PREFIX_GS = 64, PATAS__PREFIX_SEGMENT = 128 /* cs ss ds es */
+};
+
+enum { PATAS__HEAD_MAX = 160 }; /* bytes of a relocated head, at most */
+
+/*
+ * A request to move the first instructions of a function.
+ *
+ * Whole instructions are moved until at least `want` bytes of the original are
+ * covered. The result does at `to` what they did at `from` - registers, flags,
+ * memory, and the return addresses that they push - and ends by a jump to
+ * `from + moved`. It clobbers nothing.
+ */
+struct patas__move {
+    uint64_t from;        /* address of the function's first byte */
+    const uint8_t *bytes; /* its bytes ... */
+    size_t size;          /* ... of which so many may be read */
+    size_t want;          /* bytes to cover, 1 to 16 */
+    uint64_t to;          /* where the result will run */
+    bool shadow_stack;    /* return addresses may not be pushed by hand */
+    /* Results. */
+    uint8_t code[PATAS__HEAD_MAX];
+    size_t code_size;
+    size_t moved;         /* bytes of the original covered */
+    uint8_t map[32];      /* map[k]: offset in code of the instruction that was
+                             at from + k; 0xff where none begins */
+    uint64_t trouble;     /* on refusal: address of the instruction */
+};
+
+struct patas__isa {
+    const char *name;
+    uint8_t pointer_size; /* bytes */
+    uint8_t max_insn;     /* longest instruction, bytes */
+
+    /* Decodes the instruction at `address`. True, and insn->length > 0, if the
+     * bytes are an instruction that ends within `size`. */
+    bool (*decode)(const uint8_t *bytes, size_t size, uint64_t address,
+                   struct patas__insn *insn);
+
+    /* Carries a move out. Returns a patas_reason: NONE, or why not
+     * (CANNOT_MOVE, OUT_OF_REACH, SHADOW_STACK, INVALID_CODE, TRUNCATED). */
+    unsigned (*relocate)(struct patas__move *move);
+};
+
+PATAS__HIDDEN extern const struct patas__isa patas__isa_x86_64;
+PATAS__HIDDEN extern const struct patas__isa patas__isa_i386;
+
+/* The one we run on. */
+PATAS__HIDDEN const struct patas__isa *patas__isa_host(void);
+
+#endif
