@@ -35,7 +35,7 @@ int main(void)
         fprintf(stderr, "%s\n", text);
         return 1;
     }
-    during   = a();
+    during = a();
     original = ((int (*)(void))patas_original(patch))();
     if (patas_restore(patch, &error) != PATAS_OK)
         return 1;

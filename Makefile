@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+#
+#     make demo     build, and show what patas does
+#     make check    all tests
+#
+# Both install what is missing first (scripts/setup). The build itself is
+# CMake's; `make build` leaves it in build/, the other presets in build-*/.
+
+JOBS ?= $(shell nproc)
+CTEST = ctest --output-on-failure --no-tests=error -j $(JOBS)
+# The kinds of test that run under every compiler; oracles and packages once.
+KINDS = '^(unit|golden|exec|live|fault)$$'
+
+.PHONY: build setup demo check check-clang check-asan check-unity check-fuzz \
+	format tidy clean
+
+build:
+	cmake --preset release
+	cmake --build build -j $(JOBS)
+
+setup:
+	@scripts/setup
+
+demo: setup
+	@cmake --preset release >/dev/null
+	@cmake --build build -j $(JOBS) >/dev/null || cmake --build build
+	build/examples/essay
+	scripts/demo
+	build/bench/torture 3
+
+# Whatever is quick to fail comes first, the whole of the tests last.
+check: setup
+	scripts/check-format
+	cmake --preset release -DPATAS_WERROR=ON
+	cmake --build build -j $(JOBS)
+	$(MAKE) check-unity check-clang check-asan check-fuzz
+	$(CTEST) --test-dir build
+
+check-unity:
+	cmake --preset unity
+	cmake --build build-unity -j $(JOBS)
+
+check-clang:
+	cmake --preset clang
+	cmake --build build-clang -j $(JOBS)
+	$(CTEST) --test-dir build-clang -L $(KINDS)
+
+# ASan and UBSan on the pure stages, UBSan on what patches itself.
+check-asan:
+	cmake --preset asan
+	cmake --build build-asan -j $(JOBS)
+	$(CTEST) --test-dir build-asan -L $(KINDS)
+
+# The committed corpus, and as many random changes of it as a minute allows.
+check-fuzz:
+	cmake --preset fuzz
+	cmake --build build-fuzz -j $(JOBS)
+	$(CTEST) --test-dir build-fuzz
+
+format:
+	scripts/check-format --fix
+
+tidy:
+	cmake --preset clang
+	clang-tidy -p build-clang --quiet $$(find engine -name '*.c')
+	cppcheck --enable=warning,performance --inline-suppr --quiet \
+		--error-exitcode=1 -Iinclude -Iengine engine
+
+clean:
+	rm -rf build build-*
