@@ -13,13 +13,24 @@
 #include "bytes.h"
 #include "isa.h"
 
-enum { PATAS__SEGMENTS_MAX = 16, PATAS__BUILD_ID_MAX = 20 };
+enum {
+    PATAS__SEGMENTS_MAX = 16,
+    PATAS__BUILD_ID_MAX = 20,
+    PATAS__IFUNCS_MAX = 192
+};
 
 struct patas__segment {
     uint64_t address;     /* of the first byte, load bias included */
     uint64_t size;        /* bytes in memory */
     const uint8_t *bytes; /* `size` readable bytes */
     bool executable, writable;
+};
+
+/* A table of relocations; those that only add the bias are left out. */
+struct patas__relocs {
+    uint64_t address;
+    uint64_t count; /* entries */
+    uint8_t entry;  /* bytes of one */
 };
 
 struct patas__image {
@@ -37,17 +48,65 @@ struct patas__image {
     uint64_t symtab;          /* .dynsym: address, */
     uint64_t symtab_count;    /* entries, from the hash table */
     uint64_t strtab, strtab_size;
+    uint64_t versym, verneed, verdef; /* symbol versions: addresses */
+    uint64_t eh_frame;        /* address; walked where there is no eh_table */
+    struct patas__relocs relocs[3]; /* DT_JMPREL, DT_RELA, DT_REL */
     uint64_t plt_got_start, plt_got_end; /* range holding GOT slots, or 0 */
+    /* Where the IFUNC resolvers of .dynsym are, sorted, relative to `start`.
+     * More than fit: ifunc_count is above PATAS__IFUNCS_MAX. */
+    uint32_t ifuncs[PATAS__IFUNCS_MAX];
+    uint32_t ifunc_count;
 };
 
-/* `size` bytes at `address`, or NULL if they don't lie in one segment. */
+/* One entry of .dynsym. */
+struct patas__symbol {
+    uint64_t address; /* bias included */
+    uint64_t size;
+    uint32_t name;    /* offset in the string table */
+    uint8_t type;     /* ELF's STT_* */
+    bool defined;     /* in this image */
+};
+
+/* Entry `index` of .dynsym; false if there is no such one. */
+PATAS__HIDDEN bool patas__image_symbol(const struct patas__image *image,
+                                       uint64_t index,
+                                       struct patas__symbol *symbol);
+
+/* A symbol's name, zero-terminated inside its table, or NULL. */
+PATAS__HIDDEN const char *patas__image_name(const struct patas__image *image,
+                                            uint32_t name);
+
+/* What a relocation asks for, as far as it matters here. */
+enum patas__reloc_kind {
+    PATAS__RELOC_OTHER,
+    PATAS__RELOC_SLOT,     /* the address of a symbol, in a GOT slot */
+    PATAS__RELOC_IRELATIVE /* what the resolver at `addend` answers */
+};
+
+struct patas__reloc {
+    uint64_t address; /* that is relocated, bias included */
+    uint64_t addend;  /* IRELATIVE: the resolver's address; 0 if not kept */
+    uint32_t symbol;  /* index in .dynsym */
+    uint8_t kind;     /* enum patas__reloc_kind */
+};
+
+/* Entry `index` of image->relocs[table]; false if there is no such one. */
+PATAS__HIDDEN bool patas__image_reloc(const struct patas__image *image,
+                                      unsigned table, uint64_t index,
+                                      struct patas__reloc *reloc);
+
+/* The executable segment that holds `address`, or NULL. */
+PATAS__HIDDEN const struct patas__segment *patas__image_code(
+    const struct patas__image *image, uint64_t address);
+
+/* `size` > 0 bytes at `address`, or NULL if they don't lie in one segment. */
 PATAS__HIDDEN const uint8_t *patas__image_bytes(const struct patas__image *image,
                                                 uint64_t address,
                                                 uint64_t size);
 
 /* Fills the tables in from segments, bias and program headers (ELF64 or ELF32
- * by isa->pointer_size). `phdrs` are the bytes of `count` headers. Damaged
- * tables are left out, never an error. */
+ * by isa->pointer_size); start and end, too, where both are 0. `phdrs` are the
+ * bytes of `count` headers. Damaged tables are left out, never an error. */
 PATAS__HIDDEN void patas__image_read(struct patas__image *image,
                                      const uint8_t *phdrs, size_t count);
 
@@ -66,7 +125,8 @@ struct patas__extent {
                          known function owns, at most 64 */
     uint8_t source;   /* enum patas__source */
     bool entry;       /* the asked address is an entry: the start, or a symbol
-                         of its own */
+                         or a PLT stub of its own (the extent is then that one's,
+                         not the surrounding frame description's) */
 };
 
 /* The function that covers `address`. False if nothing is known about it. */
@@ -74,9 +134,23 @@ PATAS__HIDDEN bool patas__extent_find(const struct patas__image *image,
                                       uint64_t address,
                                       struct patas__extent *extent);
 
+/* Entry `index` of the unwind search table: start and size of the code that it
+ * describes. False past the end, and for a damaged entry of size 0. */
+PATAS__HIDDEN bool patas__extent_frame(const struct patas__image *image,
+                                       uint64_t index,
+                                       struct patas__extent *frame);
+
+/* How many entries of the unwind search table begin at or below `address`; the
+ * last of them begins at `*start`. */
+PATAS__HIDDEN uint64_t patas__extent_rank(const struct patas__image *image,
+                                          uint64_t address, uint64_t *start);
+
 /*
- * Which bytes are the target of a direct jump or branch (calls left out: who
- * calls an address means a function entry).
+ * Which bytes are the target of a direct jump or branch, or another way in.
+ *
+ * A call of a function's first byte is left out, since it means the function.
+ * A call into the window behind its first byte, and a symbol of .dynsym there,
+ * are second entries and count like branches.
  *
  * For one window: a byte-wise search of the executable segments for rel8 and
  * rel32 branches that would land in it. A false hit costs only a better plan.
@@ -90,8 +164,9 @@ PATAS__HIDDEN uint32_t patas__branches_search(const struct patas__image *image,
                                               uint64_t skip_to);
 
 /*
- * For many: one decoding pass over the executable segments by the known
- * extents, into a bit map with a bit a byte (`bits`, zeroed, with
+ * For many: one pass over the executable segments - decoded by the known
+ * extents for rel8, byte-wise for rel32, so that data in the code hides few -
+ * into a bit map with a bit a byte (`bits`, zeroed, with
  * patas__branches_map_size() bytes; index address - image->start). Branches
  * whose source lies within 16 bytes in front of their target are left out of
  * the map if and only if `source` and target are inside the same function's
