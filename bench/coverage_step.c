@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two processes of the same layout: in `patched` every function of the library
+ * is patched with a bare jump to its original, in `plain` none is. Both enter
+ * the function with the same registers and are stepped,
+ *
+ *     patched   e -> island -> pass-through -> original's stub -> moved head
+ *     plain     e -> e+f -> ...
+ *
+ * the first until it is back in code of the file, the second until it gets
+ * there, too. Then registers, flags, vectors and memory must be equal, also if
+ * an instruction on the way faults.
+ */
+#include "coverage.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    SCRATCH = 16384, /* bytes: data below, stack above */
+    VECTORS = 16384, /* room for the processor's XSAVE area */
+    SETS = 4,        /* of registers, a function */
+    MAX_STEPS = 400,
+    XSTATE = 0x202, /* NT_X86_XSTATE */
+};
+
+/* Where a run ended. */
+enum outcome {
+    JOINED,
+    FAULTED,
+    AT_SYSCALL,
+    LOST
+};
+
+struct tracee {
+    pid_t pid;
+    uint8_t *scratch; /* its memory, as seen here */
+    int scratch_fd;
+    struct user_regs_struct saved;
+    struct bench_segment text[8];
+    uint8_t *text_copy[8];
+    uint8_t *data_before[8];
+};
+
+struct run {
+    enum outcome outcome;
+    int signal;
+    bool clock; /* rdtsc, rdrand and kin: rax and rdx can't be equal */
+    struct user_regs_struct registers;
+    size_t vector_size;
+    uint8_t vectors[VECTORS];
+};
+
+struct stepping {
+    struct coverage *result;
+    const struct bench_library *library;
+    struct tracee patched, plain;
+    uint8_t *scratch; /* where both have it */
+    uint8_t pattern[SCRATCH];
+    uint8_t vectors[VECTORS]; /* what both start with */
+    size_t vector_size;
+    struct bench_segment *files; /* executable mappings of files */
+    size_t file_count;
+    volatile int *ready;
+    struct bench_stubs stubs; /* made before the processes part, so that the */
+    patas_patch **patches;    /* state of libc is the same in both */
+    struct run a, b;
+};
+
+static bool tracee_read(const struct tracee *tracee, uintptr_t at, void *to,
+                        size_t size)
+{
+    struct iovec here = {to, size}, there = {(void *)at, size};
+    return process_vm_readv(tracee->pid, &here, 1, &there, 1, 0) ==
+           (ssize_t)size;
+}
+
+static void note_files(struct stepping *s)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[1024];
+    s->files = calloc(1024, sizeof *s->files);
+    while (maps && fgets(line, sizeof line, maps) && s->file_count < 1024) {
+        unsigned long from, to, inode;
+        char rights[8];
+        if (sscanf(line, "%lx-%lx %7s %*s %*s %lu", &from, &to, rights,
+                   &inode) == 4 &&
+            rights[2] == 'x' && inode)
+            s->files[s->file_count++] = (struct bench_segment){from, to - from};
+    }
+    if (maps)
+        fclose(maps);
+}
+
+static bool in_files(const struct stepping *s, uintptr_t at)
+{
+    for (size_t i = 0; i < s->file_count; i++)
+        if (at - s->files[i].start < s->files[i].size)
+            return true;
+    return false;
+}
+
+/* Bytes of the library's text as each process has it; NULL outside. */
+static const uint8_t *text_at(const struct stepping *s,
+                              const struct tracee *tracee, uintptr_t at)
+{
+    for (size_t i = 0; i < s->library->texts; i++)
+        if (at - s->library->text[i].start < s->library->text[i].size)
+            return tracee->text_copy[i] + (at - s->library->text[i].start);
+    return NULL;
+}
+
+/* Back in the program's own code: not in an island, and not in a jump that a
+ * patch put into padding. */
+static bool rejoined(const struct stepping *s, uintptr_t pc)
+{
+    if (!in_files(s, pc))
+        return false;
+    const uint8_t *mine = text_at(s, &s->patched, pc);
+    const uint8_t *old = text_at(s, &s->plain, pc);
+    return !mine || *mine == *old || bench_library_at(s->library, pc);
+}
+
+/* The tracees. ------------------------------------------------------------ */
+
+static _Noreturn void wait_for_tracer(const struct stepping *s, int which)
+{
+    s->ready[which] = 1;
+    for (;;)
+        __asm__ volatile("syscall" : : "a"(SYS_pause) : "rcx", "r11", "memory");
+}
+
+static void patched_child(struct stepping *s)
+{
+    if (!coverage_patch(s->result, s->library, &s->stubs, s->patches))
+        _exit(4);
+    wait_for_tracer(s, 0);
+}
+
+static bool start(struct stepping *s, struct tracee *tracee, int which)
+{
+    tracee->scratch_fd = memfd_create("scratch", MFD_CLOEXEC);
+    if (tracee->scratch_fd < 0 || ftruncate(tracee->scratch_fd, SCRATCH))
+        return false;
+    tracee->scratch = mmap(NULL, SCRATCH, PROT_READ | PROT_WRITE, MAP_SHARED,
+                           tracee->scratch_fd, 0);
+    if (tracee->scratch == MAP_FAILED)
+        return false;
+    tracee->pid = fork();
+    if (tracee->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        mmap(s->scratch, SCRATCH, PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_FIXED, tracee->scratch_fd, 0);
+        if (which == 0)
+            patched_child(s);
+        wait_for_tracer(s, which);
+    }
+    int status;
+    while (!s->ready[which]) {
+        if (waitpid(tracee->pid, &status, WNOHANG) == tracee->pid) {
+            char text[64];
+            struct bench_end end = {WIFEXITED(status), WEXITSTATUS(status),
+                                    WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+                                    false};
+            coverage_trouble(s->result, "patching for the steps: %s",
+                             bench_end_text(&end, text));
+            return false;
+        }
+        usleep(1000);
+    }
+    return ptrace(PTRACE_SEIZE, tracee->pid, 0, PTRACE_O_EXITKILL) == 0 &&
+           ptrace(PTRACE_INTERRUPT, tracee->pid, 0, 0) == 0 &&
+           waitpid(tracee->pid, &status, __WALL) == tracee->pid &&
+           ptrace(PTRACE_GETREGS, tracee->pid, 0, &tracee->saved) == 0;
+}
+
+static bool copy_memory(const struct stepping *s, struct tracee *tracee)
+{
+    for (size_t i = 0; i < s->library->texts; i++) {
+        const struct bench_segment *text = &s->library->text[i];
+        tracee->text_copy[i] = malloc(text->size);
+        if (!tracee_read(tracee, text->start, tracee->text_copy[i], text->size))
+            return false;
+    }
+    for (size_t i = 0; i < s->library->datas; i++) {
+        const struct bench_segment *data = &s->library->data[i];
+        tracee->data_before[i] = malloc(data->size);
+        if (!tracee_read(tracee, data->start, tracee->data_before[i],
+                         data->size))
+            return false;
+    }
+    return true;
+}
+
+/* One run. ---------------------------------------------------------------- */
+
+static struct user_regs_struct registers_for(const struct stepping *s,
+                                             uint64_t *seed, int set,
+                                             const struct tracee *tracee)
+{
+    struct user_regs_struct r = tracee->saved;
+    unsigned long long *all[] = {&r.rax, &r.rbx, &r.rcx, &r.rdx, &r.rsi,
+                                 &r.rdi, &r.rbp, &r.r8,  &r.r9,  &r.r10,
+                                 &r.r11, &r.r12, &r.r13, &r.r14, &r.r15};
+    uintptr_t middle = (uintptr_t)s->scratch + SCRATCH / 4;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        uint64_t random = bench_random(seed);
+        if (set == 3 || (set == 2 && random % 2))
+            *all[i] = random;
+        else if (set == 1 && random % 2)
+            *all[i] = (random >> 32) % 16;
+        else
+            *all[i] = middle + (random >> 32) % 2048;
+    }
+    r.rsp = (uintptr_t)s->scratch + SCRATCH - 4096 +
+            bench_random(seed) % 64 * 16 + 8;
+    /* CF PF AF ZF SF OF at random, IF as it must be, DF as the ABI says */
+    r.eflags = 0x202 | (bench_random(seed) & 0x8d5);
+    r.orig_rax = (unsigned long long)-1;
+    return r;
+}
+
+static bool reset(struct stepping *s, struct tracee *tracee,
+                  const struct user_regs_struct *registers, uintptr_t pc)
+{
+    struct user_regs_struct r = *registers;
+    struct iovec vectors = {s->vectors, s->vector_size};
+    r.rip = pc;
+    r.fs_base = tracee->saved.fs_base;
+    memcpy(tracee->scratch, s->pattern, SCRATCH);
+    return ptrace(PTRACE_SETREGS, tracee->pid, 0, &r) == 0 &&
+           ptrace(PTRACE_SETREGSET, tracee->pid, XSTATE, &vectors) == 0;
+}
+
+/* What stands at the PC: 1 = a system call, 2 = a clock or random number. */
+static int kind_at(const struct tracee *tracee, uintptr_t pc)
+{
+    errno = 0;
+    long word = ptrace(PTRACE_PEEKTEXT, tracee->pid, (void *)pc, 0);
+    if (errno)
+        return 0;
+    if ((word & 0xffff) == 0x050f || (word & 0xffff) == 0x340f)
+        return 1;
+    if ((word & 0xffff) == 0x310f || (word & 0xffffff) == 0xf9010f ||
+        ((word & 0xffff) == 0xc70f && (word >> 16 & 0xc0) == 0xc0))
+        return 2;
+    return 0;
+}
+
+/* Steps until `join` (0: until the run is back in the file's code). */
+static void step_until(struct stepping *s, struct tracee *tracee,
+                       uintptr_t join, enum outcome wanted, struct run *run)
+{
+    struct iovec vectors = {run->vectors, VECTORS};
+    run->outcome = LOST;
+    run->signal = 0;
+    run->clock = false;
+    ptrace(PTRACE_GETREGS, tracee->pid, 0, &run->registers);
+    for (int step = 0; step < MAX_STEPS; step++) {
+        uintptr_t pc = run->registers.rip;
+        int kind = kind_at(tracee, pc), status;
+        run->clock |= kind == 2;
+        if (kind == 1 && (!join || wanted == AT_SYSCALL)) {
+            run->outcome = AT_SYSCALL;
+            break;
+        }
+        if (ptrace(PTRACE_SINGLESTEP, tracee->pid, 0, 0) ||
+            waitpid(tracee->pid, &status, __WALL) < 0 || !WIFSTOPPED(status))
+            return;
+        ptrace(PTRACE_GETREGS, tracee->pid, 0, &run->registers);
+        pc = run->registers.rip;
+        if (WSTOPSIG(status) != SIGTRAP) {
+            run->outcome = FAULTED;
+            run->signal = WSTOPSIG(status);
+            break;
+        }
+        if (join ? pc == join && wanted == JOINED : rejoined(s, pc)) {
+            run->outcome = JOINED;
+            break;
+        }
+    }
+    ptrace(PTRACE_GETREGSET, tracee->pid, XSTATE, &vectors);
+    run->vector_size = vectors.iov_len;
+}
+
+/* The name of what differs, or NULL. */
+static const char *difference(const struct stepping *s)
+{
+    struct user_regs_struct x = s->a.registers, y = s->b.registers;
+    static const struct {
+        const char *name;
+        size_t offset;
+    } fields[] = {
+#define FIELD(name) {#name, offsetof(struct user_regs_struct, name)}
+        FIELD(rax), FIELD(rbx), FIELD(rcx),    FIELD(rdx), FIELD(rsi),
+        FIELD(rdi), FIELD(rbp), FIELD(rsp),    FIELD(r8),  FIELD(r9),
+        FIELD(r10), FIELD(r11), FIELD(r12),    FIELD(r13), FIELD(r14),
+        FIELD(r15), FIELD(rip), FIELD(eflags),
+#undef FIELD
+    };
+    if (s->a.outcome != s->b.outcome || s->a.signal != s->b.signal)
+        return "where it ends";
+    if (s->a.outcome != JOINED)
+        x.rip = y.rip;
+    if (s->a.clock)
+        x.rax = y.rax, x.rdx = y.rdx, x.rcx = y.rcx, x.eflags = y.eflags;
+    x.eflags &= ~0x10100ull; /* TF, RF */
+    y.eflags &= ~0x10100ull;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (memcmp((uint8_t *)&x + fields[i].offset,
+                   (uint8_t *)&y + fields[i].offset, 8) != 0)
+            return fields[i].name;
+    if (s->a.vector_size != s->b.vector_size ||
+        memcmp(s->a.vectors + 32, s->b.vectors + 32, 464 - 32) != 0 ||
+        memcmp(s->a.vectors + 512, s->b.vectors + 512,
+               s->a.vector_size - 512) != 0)
+        return "vectors";
+    if (memcmp(s->patched.scratch, s->plain.scratch, SCRATCH) != 0)
+        return "memory";
+    return NULL;
+}
+
+static void step_function(struct stepping *s,
+                          const struct bench_function *function)
+{
+    uint64_t seed = function->address - s->library->base;
+    bool decided = false;
+    for (int set = 0; set < SETS; set++) {
+        struct user_regs_struct registers =
+            registers_for(s, &seed, set, &s->plain);
+        if (!reset(s, &s->patched, &registers, function->address) ||
+            !reset(s, &s->plain, &registers, function->address)) {
+            coverage_trouble(s->result, "%s: ptrace: %s", function->name,
+                             strerror(errno));
+            break;
+        }
+        step_until(s, &s->patched, 0, JOINED, &s->a);
+        if (s->a.outcome == LOST)
+            continue;
+        step_until(s, &s->plain,
+                   s->a.outcome == JOINED ? s->a.registers.rip : 1,
+                   s->a.outcome, &s->b);
+        decided = true;
+        const char *which = difference(s);
+        s->result->compared++;
+        if (which) {
+            s->result->wrong++;
+            coverage_trouble(
+                s->result, "%s+0x%zx, set %d: %s differs (pc 0x%llx, 0x%llx)",
+                function->name, function->address - s->library->base, set,
+                which, s->a.registers.rip, s->b.registers.rip);
+            break;
+        }
+    }
+    s->result->stepped++;
+    s->result->undecided += !decided;
+}
+
+/* Bytes of the library's data that only one of the two processes changed. */
+static void compare_data(struct stepping *s)
+{
+    for (size_t i = 0; i < s->library->datas; i++) {
+        const struct bench_segment *data = &s->library->data[i];
+        uint8_t *x = malloc(data->size), *y = malloc(data->size);
+        if (tracee_read(&s->patched, data->start, x, data->size) &&
+            tracee_read(&s->plain, data->start, y, data->size))
+            for (size_t at = 0; at < data->size; at++)
+                if (s->patched.data_before[i][at] ==
+                        s->plain.data_before[i][at] &&
+                    x[at] != y[at])
+                    s->result->data_bytes_wrong++;
+        free(x);
+        free(y);
+    }
+}
+
+static bool prepare(struct stepping *s)
+{
+    uint64_t seed = 1;
+    s->scratch = mmap(NULL, SCRATCH, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    s->ready = bench_shared(4096);
+    for (size_t i = 0; i < SCRATCH; i++)
+        s->pattern[i] = (uint8_t)bench_random(&seed);
+    note_files(s);
+    s->patches = calloc(s->library->count, sizeof(patas_patch *));
+    if (!s->patches || !bench_stubs_make(&s->stubs, s->library->count, false))
+        return false;
+    if (!start(s, &s->plain, 1) || !start(s, &s->patched, 0) ||
+        !copy_memory(s, &s->plain) || !copy_memory(s, &s->patched))
+        return false;
+    struct iovec vectors = {s->vectors, VECTORS};
+    if (ptrace(PTRACE_GETREGSET, s->plain.pid, XSTATE, &vectors))
+        return false;
+    s->vector_size = vectors.iov_len;
+    for (size_t i = 160; i < 416; i++) /* xmm0-15 */
+        s->vectors[i] = (uint8_t)bench_random(&seed);
+    s->vectors[512] |= 7; /* XSTATE_BV: x87, SSE, AVX */
+    for (size_t i = 576; i < 832 && i < s->vector_size; i++) /* ymm, high */
+        s->vectors[i] = (uint8_t)bench_random(&seed);
+    return true;
+}
+
+void coverage_step(struct coverage *result, const struct bench_library *library)
+{
+    struct stepping *s = calloc(1, sizeof *s);
+    s->result = result;
+    s->library = library;
+    if (!prepare(s)) {
+        coverage_trouble(result, "the single steps can't be set up: %s",
+                         strerror(errno));
+        _exit(5);
+    }
+    for (size_t i = 0; i < library->count; i++)
+        step_function(s, &library->functions[i]);
+    compare_data(s);
+    kill(s->patched.pid, SIGKILL);
+    kill(s->plain.pid, SIGKILL);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The threads of bench/torture. Half of the callers block every signal, also
+ * the C library's own. The others are hit by a pest whose handler naps when
+ * the thread stands in the first bytes of a function, so that a commit finds
+ * somebody there.
+ */
+#include "torture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define EACH(X)                                               \
+    X(0, t_push, call_plain, 1, 8, NULL, false)               \
+    X(1, t_push_16, call_plain, 1, 8, NULL, false)            \
+    X(2, t_pushes, call_plain, 1, 12, NULL, false)            \
+    X(3, t_nops, call_plain, 1, 9, NULL, false)               \
+    X(4, t_mov, call_plain, 2, 6, NULL, false)                \
+    X(5, t_mov_16, call_plain, 2, 6, NULL, false)             \
+    X(6, t_three, call_plain, 3, 6, NULL, false)              \
+    X(7, t_three_16, call_plain, 3, 6, NULL, false)           \
+    X(8, t_four, call_plain, 4, 8, NULL, false)               \
+    X(9, t_four_sub, call_plain, 4, 12, NULL, false)          \
+    X(10, t_short, call_plain, 3, 4, NULL, false)             \
+    X(11, t_loop, call_plain, 2, 15, NULL, false)             \
+    X(12, t_loop_one, call_plain, 1, 14, NULL, false)         \
+    X(13, t_second, call_plain, 2, 6, t_second_caller, false) \
+    X(14, t_jcc, call_plain, 2, 14, NULL, false)              \
+    X(15, t_tail, call_plain, 5, 5, NULL, false)              \
+    X(16, t_tail_two, call_plain, 2, 10, NULL, false)         \
+    X(17, t_one, call_plain, 5, 8, NULL, false)               \
+    X(18, t_one_rip, call_plain, 6, 16, NULL, false)          \
+    X(19, t_call, t_call_with, 1, 5, NULL, false)             \
+    X(20, t_read_one, t_call_read, 1, 5, NULL, true)          \
+    X(21, t_read_two, t_call_read, 2, 5, NULL, true)          \
+    X(22, t_read_first, t_call_read, 2, 4, NULL, true)        \
+    X(23, t_packed_a, call_plain, 3, 4, NULL, false)          \
+    X(24, t_packed_b, call_plain, 2, 5, NULL, false)          \
+    X(25, t_packed_loop, call_plain, 2, 13, NULL, false)      \
+    X(26, t_crowd, call_plain, 1, 14, NULL, false)            \
+    X(27, t_crowd_two, call_plain, 3, 4, NULL, false)
+
+#define DECLARE(i, name, call, first, size, never, reads) long name(long x);
+EACH(DECLARE)
+long t_second_caller(long x);
+long t_call_read(torture_fn function, long fd);
+long t_call_with(torture_fn function, long x);
+long t_helper(long x);
+
+static long call_plain(torture_fn function, long x)
+{
+    return function(x);
+}
+
+/* What t_call calls: now and then it stays away for a while. */
+__attribute__((used)) long t_helper(long x)
+{
+    if (x % 61 == 0)
+        syscall(SYS_sched_yield);
+    return x + 1;
+}
+
+#define ENTRY(i, name, call, first, size, never, reads) \
+    {#name, name, call, first, size, never, reads},
+const struct torture_function torture_functions[] = {EACH(ENTRY)};
+const size_t torture_count =
+    sizeof torture_functions / sizeof *torture_functions;
+_Atomic(patas_fn)
+    torture_originals[sizeof torture_functions / sizeof *torture_functions];
+
+static long expected(size_t index, long x)
+{
+    return torture_functions[index].reads ? 1 : x + 1;
+}
+
+static long through(size_t index, long x)
+{
+    torture_fn original = (torture_fn)atomic_load_explicit(
+        &torture_originals[index], memory_order_acquire);
+    return torture_functions[index].call(original, x);
+}
+
+#define REPLACE(i, name, call, first, size, never, reads) \
+    static long plain_##name(long x)                      \
+    {                                                     \
+        return expected(i, x) + LAYER_PLAIN;              \
+    }                                                     \
+    static long calling_##name(long x)                    \
+    {                                                     \
+        return through(i, x) + LAYER_CALLING;             \
+    }
+EACH(REPLACE)
+#define PAIR(i, name, call, first, size, never, reads) \
+    {(patas_fn)plain_##name, (patas_fn)calling_##name},
+static const patas_fn replacements[][LAYERS] = {EACH(PAIR)};
+
+patas_fn torture_replacement(size_t index, int layer)
+{
+    return replacements[index][layer];
+}
+
+static bool possible(long excess)
+{
+    return excess == 0 || excess == LAYER_PLAIN || excess == LAYER_CALLING ||
+           excess == LAYER_PLAIN + LAYER_CALLING;
+}
+
+static void wrong(struct torture_threads *all, const char *name, long x,
+                  long got)
+{
+    if (atomic_fetch_add(&all->figures->wrong, 1) == 0)
+        snprintf(all->figures->trouble, sizeof all->figures->trouble,
+                 "%s(%ld) = 0x%lx", name, x, got);
+}
+
+static void call_one(struct torture_threads *all, size_t index, long x)
+{
+    const struct torture_function *function = &torture_functions[index];
+    long argument = function->reads ? all->pipe[0] : x;
+    long got = (int)function->call(function->entry, argument);
+    if (!possible(got - expected(index, x)) &&
+        !(function->reads && atomic_load(&all->stop)))
+        wrong(all, function->name, x, got);
+    if (function->never) {
+        got = (int)function->never(x);
+        if (got != x + 1)
+            wrong(all, "the second entry", x, got);
+    }
+}
+
+struct caller {
+    struct torture_threads *all;
+    unsigned index;
+};
+
+static void *caller_run(void *argument)
+{
+    struct caller *me = argument;
+    struct torture_threads *all = me->all;
+    unsigned long calls = 0;
+    if (me->index % 2 && !all->all_signals_open) {
+        unsigned long everything = ~0ul;
+        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &everything, NULL, 8);
+    } else {
+        atomic_store(&all->tids[me->index], (int)syscall(SYS_gettid));
+    }
+    atomic_fetch_add(&all->started, 1);
+    for (long x = me->index; !atomic_load(&all->stop); x = (x + 1) & 0x7fff) {
+        /* Mostly the same few for a while: the pest finds them there. */
+        for (size_t i = 0; i < torture_count; i++)
+            if (all->used[i] && (!torture_functions[i].reads || x % 64 == 0))
+                for (int k = 0; k < (torture_functions[i].reads ? 1 : 16);
+                     k++, calls++)
+                    call_one(all, i, x);
+        if (calls > 4096) {
+            atomic_fetch_add(&all->figures->calls, calls);
+            calls = 0;
+        }
+    }
+    atomic_store(&all->tids[me->index], 0);
+    atomic_fetch_add(&all->figures->calls, calls);
+    free(me);
+    return NULL;
+}
+
+static atomic_ulong *naps;
+
+static void on_pest(int number, siginfo_t *info, void *context)
+{
+    ucontext_t *user = context;
+    uintptr_t pc = (uintptr_t)user->uc_mcontext.gregs[REG_RIP];
+    (void)number, (void)info;
+    for (size_t i = 0; i < torture_count; i++)
+        if (pc - (uintptr_t)torture_functions[i].entry < 8) {
+            struct timespec nap = {0, 200000};
+            atomic_fetch_add(naps, 1);
+            syscall(SYS_nanosleep, &nap, NULL);
+        }
+}
+
+static void *pest_run(void *argument)
+{
+    struct torture_threads *all = argument;
+    struct timespec pause = {0, 30000};
+    for (unsigned i = 0; !atomic_load(&all->stop); i++) {
+        int tid = atomic_load(&all->tids[i % all->callers]);
+        if (tid)
+            syscall(SYS_tgkill, getpid(), tid, SIGUSR1);
+        nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+static void *feeder_run(void *argument)
+{
+    struct torture_threads *all = argument;
+    struct timespec pause = {0, 100000};
+    while (!atomic_load(&all->stop)) {
+        (void)!write(all->pipe[1], "12345678", 8);
+        nanosleep(&pause, NULL);
+    }
+    /* Nobody may be left asleep. */
+    close(all->pipe[1]);
+    return NULL;
+}
+
+void torture_start(struct torture_threads *all)
+{
+    struct sigaction action = {.sa_sigaction = on_pest,
+                               .sa_flags = SA_SIGINFO | SA_RESTART};
+    naps = &all->figures->naps;
+    sigaction(SIGUSR1, &action, NULL);
+    if (pipe2(all->pipe, O_CLOEXEC) || fcntl(all->pipe[1], F_SETFL, O_NONBLOCK))
+        bench_die("pipe");
+    for (unsigned i = 0; i < all->callers; i++) {
+        struct caller *caller = malloc(sizeof *caller);
+        *caller = (struct caller){all, i};
+        if (pthread_create(&all->threads[i], NULL, caller_run, caller))
+            bench_die("pthread_create");
+    }
+    while (atomic_load(&all->started) < (int)all->callers)
+        usleep(1000);
+    pthread_create(&all->pest, NULL, pest_run, all);
+    pthread_create(&all->feeder, NULL, feeder_run, all);
+}
+
+void torture_stop(struct torture_threads *all)
+{
+    atomic_store(&all->stop, 1);
+    pthread_join(all->feeder, NULL);
+    pthread_join(all->pest, NULL);
+    for (unsigned i = 0; i < all->callers; i++)
+        pthread_join(all->threads[i], NULL);
+}
