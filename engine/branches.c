@@ -13,7 +13,8 @@
 
 enum {
     BRANCHES_HEAD = 16, /* bytes of a function that a planner looks at */
-    BRANCHES_REL8 = 128
+    BRANCHES_REL8 = 128,
+    BRANCHES_WALK_MAX = 16384 /* bytes decoded to confirm one branch */
 };
 
 /* Four words side by side; GNU vectors, so that it is the same source for
@@ -22,6 +23,7 @@ typedef uint32_t branches_v4 __attribute__((vector_size(16)));
 
 /* What is looked for, and where. */
 struct branches_search {
+    const struct patas__image *image;
     uint64_t address;
     uint64_t size;
     uint64_t skip_from, skip_to;
@@ -109,6 +111,30 @@ static void branches_scan(struct branches_search *search)
         branches_rel32(search, at);
 }
 
+/* Whether `source` may be the opcode of a branch: not if decoding the function
+ * that it is in, from its start, steps over it. (Prefixes stand in front.) */
+static bool branches_may_branch(const struct branches_search *search,
+                                uint64_t source)
+{
+    const struct patas__segment *code = search->code;
+    struct patas__extent extent;
+    struct patas__insn insn = {0};
+    uint64_t at;
+
+    if (!patas__extent_find(search->image, source, &extent) ||
+        source - extent.start > BRANCHES_WALK_MAX)
+        return true;
+    for (at = extent.start; at < source; at += insn.length) {
+        uint64_t offset = at - code->address;
+        uint64_t room = code->size - offset;
+        if (!search->image->isa->decode(
+                code->bytes + offset,
+                room < PATAS__INSN_MAX ? room : PATAS__INSN_MAX, at, &insn))
+            return true; /* data: who knows */
+    }
+    return at == source || (insn.has_target && at == source + 2);
+}
+
 /* jcc, loop and jrcxz, jmp with a rel8, near enough to reach the window. */
 static void branches_scan_near(struct branches_search *search)
 {
@@ -126,8 +152,10 @@ static void branches_scan_near(struct branches_search *search)
             continue;
         int8_t rel = (int8_t)code->bytes[at + 1];
         uint64_t source = code->address + at;
-        branches_hit(search, source, source + 2 + (uint64_t)(int64_t)rel,
-                     false);
+        uint64_t target = source + 2 + (uint64_t)(int64_t)rel;
+        if (target - search->address < search->size &&
+            branches_may_branch(search, source))
+            branches_hit(search, source, target, false);
     }
 }
 
@@ -142,7 +170,8 @@ uint32_t patas__branches_search(const struct patas__image *image,
                                 uint64_t address, unsigned size,
                                 uint64_t skip_from, uint64_t skip_to)
 {
-    struct branches_search search = {.address = address,
+    struct branches_search search = {.image = image,
+                                     .address = address,
                                      .size = size < 32 ? size : 32,
                                      .skip_from = skip_from,
                                      .skip_to = skip_to};
@@ -197,14 +226,33 @@ static void branches_set_entry(struct branches_pass *pass, uint64_t target)
         branches_set(pass, target);
 }
 
-/* One instruction; `head` is the start of the function that it is in, or 0. */
+/* The first bytes of a function, where a planner sees for itself what jumps
+ * where. */
+struct branches_head {
+    uint64_t start, size;
+};
+
+/* A second entry in a head has a window of its own, for which a branch between
+ * bytes of the first one's head may come from outside. */
+static bool branches_has_entry(const struct branches_pass *pass,
+                               struct branches_head head)
+{
+    for (uint64_t k = 1; k < head.size; k++) {
+        uint64_t offset = head.start + k - pass->image->start;
+        if (offset < pass->size && (pass->bits[offset / 8] >> offset % 8 & 1))
+            return true;
+    }
+    return false;
+}
+
 static void branches_note(struct branches_pass *pass,
-                          const struct patas__insn *insn, uint64_t head)
+                          const struct patas__insn *insn,
+                          struct branches_head head)
 {
     if (insn->flow != PATAS__FLOW_JUMP && insn->flow != PATAS__FLOW_BRANCH)
         return;
-    if (head && insn->address - head < BRANCHES_HEAD &&
-        insn->target - head < BRANCHES_HEAD)
+    if (insn->address - head.start < head.size &&
+        insn->target - head.start < head.size)
         return;
     branches_set(pass, insn->target);
 }
@@ -212,8 +260,14 @@ static void branches_note(struct branches_pass *pass,
 /* Every instruction in from .. to - 1. Data in the code is stepped over byte by
  * byte until it reads as instructions again. */
 static void branches_decode(struct branches_pass *pass, uint64_t from,
-                            uint64_t to, uint64_t head)
+                            uint64_t to, bool is_function)
 {
+    struct branches_head head = {from, is_function ? to - from : 0};
+
+    if (head.size > BRANCHES_HEAD)
+        head.size = BRANCHES_HEAD;
+    if (head.size && branches_has_entry(pass, head))
+        head.size = 0;
     const struct patas__isa *isa = pass->image->isa;
     const struct patas__segment *code = pass->code;
     struct patas__insn insn;
@@ -245,11 +299,11 @@ static void branches_decode_segment(struct branches_pass *pass)
             continue;
         uint64_t size =
             frame.size < end - frame.start ? frame.size : end - frame.start;
-        branches_decode(pass, done, frame.start, 0);
-        branches_decode(pass, frame.start, frame.start + size, frame.start);
+        branches_decode(pass, done, frame.start, false);
+        branches_decode(pass, frame.start, frame.start + size, true);
         done = frame.start + size;
     }
-    branches_decode(pass, done, end, 0);
+    branches_decode(pass, done, end, false);
 }
 
 /* The four bytes at offset `at` follow the opcode of a branch, `length` bytes
@@ -334,7 +388,7 @@ static void branches_note_symbol(struct branches_pass *pass,
         return;
     pass->spare -= symbol->size;
     branches_decode(pass, symbol->address, symbol->address + symbol->size,
-                    symbol->address);
+                    true);
 }
 
 void patas__branches_map(const struct patas__image *image, uint8_t *bits)
@@ -346,13 +400,16 @@ void patas__branches_map(const struct patas__image *image, uint8_t *bits)
         return;
     pass.size = image->end - image->start;
     for (unsigned i = 0; i < image->segment_count; i++) {
-        pass.code = &image->segments[i];
-        if (!pass.code->executable)
-            continue;
-        pass.spare += pass.code->size;
-        branches_decode_segment(&pass);
-        branches_scan_segment(&pass);
+        if (image->segments[i].executable)
+            pass.spare += image->segments[i].size;
     }
     for (uint64_t i = 0; patas__image_symbol(image, i, &symbol); i++)
         branches_note_symbol(&pass, &symbol);
+    for (unsigned i = 0; i < image->segment_count; i++) {
+        pass.code = &image->segments[i];
+        if (!pass.code->executable)
+            continue;
+        branches_decode_segment(&pass);
+        branches_scan_segment(&pass);
+    }
 }

@@ -412,7 +412,10 @@ static bool extent_by_symbol(const struct patas__image *image, uint64_t address,
     extent_ask_symbols(image, address, &symbols);
     *extent = (struct patas__extent){.source = PATAS__SOURCE_SYMBOL};
     if (symbols.exact) {
+        const struct patas__segment *code = patas__image_code(image, address);
         uint64_t limit = symbols.next < next ? symbols.next : next;
+        if (limit - code->address > code->size)
+            limit = code->address + code->size;
         if (limit - address > EXTENT_WALK_MAX)
             limit = address + EXTENT_WALK_MAX;
         extent->start = address;
@@ -427,6 +430,22 @@ static bool extent_by_symbol(const struct patas__image *image, uint64_t address,
     return extent->size != 0;
 }
 
+/* Where the filler that begins at `at` ends: `limit`, or before the first
+ * instruction that isn't filler or crosses the limit. */
+static uint64_t extent_filler(const struct patas__image *image,
+                              const struct patas__segment *code, uint64_t at,
+                              uint64_t limit)
+{
+    struct patas__insn insn;
+
+    while (at < limit &&
+           image->isa->decode(code->bytes + (at - code->address), limit - at,
+                              at, &insn) &&
+           insn.padding && !insn.landing_pad)
+        at += insn.length;
+    return at;
+}
+
 /* Bytes of filler from `end` on. Where it ends at the next known function,
  * all of it is; where unknown code follows, that code may begin by a NOP of
  * its own, so only what comes before the next address that compilers align
@@ -436,30 +455,25 @@ static uint64_t extent_padding(const struct patas__image *image, uint64_t end,
 {
     const struct patas__segment *code = patas__image_code(image, end);
     struct extent_symbols symbols;
-    struct patas__insn insn;
-    uint64_t at = end, limit;
 
     if (!code || next <= end)
         return 0;
-    limit = code->address + code->size;
+    uint64_t limit = end + EXTENT_PADDING_MAX;
+    if (limit - code->address > code->size)
+        limit = code->address + code->size;
     limit = next < limit ? next : limit;
-    while (at - end < EXTENT_PADDING_MAX && at < limit) {
-        if (!image->isa->decode(code->bytes + (at - code->address), limit - at,
-                                at, &insn) ||
-            !insn.padding || insn.landing_pad ||
-            at + insn.length - end > EXTENT_PADDING_MAX)
-            break;
-        at += insn.length;
-    }
+    uint64_t at = extent_filler(image, code, end, limit);
     if (at == end || at == next)
         return at - end;
     extent_ask_symbols(image, end, &symbols);
     if (symbols.exact)
         return 0;
-    if (at >= symbols.next)
-        return symbols.next - end;
     uint64_t aligned = (end + 15) & ~(uint64_t)15;
-    return (at < aligned ? at : aligned) - end;
+    if (symbols.next <= at)
+        limit = symbols.next;
+    else
+        limit = aligned < at ? aligned : at;
+    return extent_filler(image, code, end, limit) - end;
 }
 
 /* What the tables claim beyond the code isn't there. */

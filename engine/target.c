@@ -69,13 +69,25 @@ static bool target_jump_slot(const struct patas__image *image,
     return true;
 }
 
+/* Most functions are told from a stub by a byte: that is `[endbr] [bnd] ff`. */
+static bool target_may_be_stub(const struct patas__image *image,
+                               uint64_t address)
+{
+    const uint8_t *bytes = patas__image_bytes(image, address, 6);
+
+    if (bytes && bytes[0] == 0xf3 && bytes[1] == 0x0f && bytes[2] == 0x1e)
+        bytes += 4;
+    return bytes && (bytes[0] == 0xff || bytes[0] == 0xf2);
+}
+
 bool patas__target_stub(const struct patas__image *image, uint64_t address,
                         uint64_t *slot, uint64_t *size)
 {
     struct patas__insn insn;
     uint64_t word = image->isa->pointer_size;
 
-    if (!target_first(image, address, &insn) ||
+    if (!target_may_be_stub(image, address) ||
+        !target_first(image, address, &insn) ||
         !target_jump_slot(image, &insn, slot) || *slot % word ||
         !target_is_writable(image, *slot, word))
         return false;
