@@ -136,7 +136,8 @@ typedef enum patas_reason {
     PATAS_REASON_BATCH_ENDED      = 40, /* the batch is over */
     PATAS_REASON_IN_PATAS         = 41, /* a handler interrupted patas */
     PATAS_REASON_LIMIT            = 42, /* more than the library can count */
-    PATAS_REASON_PROTECTION       = 43  /* the page's protection is unknown */
+    PATAS_REASON_PROTECTION       = 43, /* the page's protection is unknown */
+    PATAS_REASON_PENDING          = 44  /* its batch is not committed yet */
 } patas_reason;
 
 /** The details of a failure: enough for one sentence. */
@@ -265,8 +266,9 @@ PATAS_API patas_status patas_resume(patas_patch *patch, patas_error *error);
  *
  * @retval PATAS_ERR_STALE     It is restored already.
  * @retval PATAS_ERR_UNLOADED  The target's module is gone; so is the patch.
- * @retval PATAS_ERR_CHANGED   The bytes are no longer ours and are left alone;
- *                             calls that still arrive run the original.
+ * @retval PATAS_ERR_CHANGED   The bytes are no longer ours and are left alone,
+ *                             and so is the patch; patas_suspend() makes it
+ *                             harmless meanwhile.
  */
 PATAS_API patas_status patas_restore(patas_patch *patch, patas_error *error);
 

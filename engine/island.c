@@ -1,0 +1,766 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Units of executable memory, and the search for a place inside them.
+ *
+ *     unit   64 KiB (a page or two where an address is tight), mapped when
+ *            first needed, with a bit map that has a bit a byte
+ *
+ * New units go to where the displacement's top byte is a trap byte, seen from
+ * the target, whether or not this target needs that: then all targets of a
+ * module share them. Adjacent units with the same protection are one mapping
+ * to the kernel.
+ */
+#include "island.h"
+
+#include "os.h"
+#include "patas.h"
+#include "trap.h"
+
+enum {
+    UNIT       = 64 * 1024, /* bytes of an ordinary unit */
+    BUDGET     = 128,       /* tight units always allowed, */
+    BUDGET_PER = 512,       /* and one more for so many targets */
+    WINDOW     = 256,       /* what the lowest displacement byte spans */
+    POOL_SLOTS = UNIT / sizeof(uintptr_t),
+    SEEK_LIMIT = 24         /* addresses tried for a new unit */
+};
+
+#define GIB  ((uintptr_t)1 << 30)
+#define MIB  ((uintptr_t)1 << 20)
+#define LOW  ((uintptr_t)0x10000)            /* vm.mmap_min_addr */
+#define HIGH ((uintptr_t)0x7ffffffff000 - UNIT) /* end of user space */
+
+struct unit {
+    uintptr_t base;
+    uint32_t size; /* bytes */
+    uint32_t seek; /* where the search for free code goes on */
+    uint32_t stub_seek; /* and for stubs whose lowest byte alone must trap */
+    bool open;     /* writable, not yet executable */
+    bool tight;    /* made for one address; counts against the budget */
+    uint64_t *used;
+};
+
+/* A pool of slots; the free ones are a list through their own bytes. */
+struct pool {
+    uintptr_t base;
+    uint32_t fresh; /* slots never taken start here */
+    uintptr_t freed;
+};
+
+static struct {
+    struct unit *units; /* sorted by base */
+    uint32_t count, capacity;
+    struct pool *pools;
+    uint32_t pool_count, pool_capacity;
+    uint32_t pool_last;
+    uint32_t code_last;     /* unit that code came from last */
+    uint32_t stub_last[16]; /* the same for stubs, by trap mask */
+    size_t tight;
+    size_t code_bytes, data_bytes;
+    uint8_t *book_at;
+    size_t book_left;
+    uint32_t open; /* units that are still writable */
+    int mem_fd;        /* /proc/self/mem for the length of one commit */
+    bool mem_is_open;  /* mem_fd is valid */
+    bool mem_denied;   /* it can't be opened or written */
+    bool probed;       /* the next two are known */
+    bool born_sealed;  /* fresh pages can't become executable (MDWE) */
+    bool growth_known;
+    uintptr_t heap[2], stack[2];
+} land;
+
+/* ---- bytes for our own books ------------------------------------------ */
+
+/* Bit maps and arrays; only the one taken last can be given back. */
+static void *book_take(size_t size)
+{
+    size = (size + 15) & ~(size_t)15;
+    if (size > land.book_left) {
+        size_t chunk = size > UNIT ? (size + 4095) & ~(size_t)4095 : UNIT;
+        void *memory;
+        if (patas__os_map(chunk, PATAS__READ | PATAS__WRITE, &memory))
+            return NULL;
+        land.data_bytes += chunk;
+        land.book_at   = memory;
+        land.book_left = chunk;
+    }
+    void *taken = land.book_at;
+    land.book_at += size;
+    land.book_left -= size;
+    return taken;
+}
+
+static void book_untake(void *taken, size_t size)
+{
+    memset(taken, 0, size);
+    if ((uint8_t *)taken + size == land.book_at) {
+        land.book_at -= size;
+        land.book_left += size;
+    }
+}
+
+static bool book_grow(void **array, uint32_t *capacity, size_t record)
+{
+    uint32_t more = *capacity ? *capacity * 2 : 32;
+    void *grown   = book_take(more * record);
+    if (!grown)
+        return false;
+    if (*capacity)
+        memcpy(grown, *array, *capacity * record);
+    *array    = grown;
+    *capacity = more;
+    return true;
+}
+
+/* ---- units ------------------------------------------------------------- */
+
+/* Index of the first unit whose end lies above `address`. */
+static uint32_t unit_above(uintptr_t address)
+{
+    uint32_t low = 0, high = land.count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (land.units[middle].base + land.units[middle].size > address)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static struct unit *unit_at(uintptr_t address)
+{
+    uint32_t index = unit_above(address);
+    if (index < land.count && land.units[index].base <= address)
+        return &land.units[index];
+    return NULL;
+}
+
+bool patas__island_holds(uintptr_t address)
+{
+    return unit_at(address) != NULL;
+}
+
+static bool grows_there(uintptr_t base, size_t size)
+{
+    if (!land.growth_known) {
+        patas__os_growth(land.heap, land.stack);
+        land.growth_known = true;
+    }
+    return (base < land.heap[1] && base + size > land.heap[0]) ||
+           (base < land.stack[1] && base + size > land.stack[0]);
+}
+
+/* Once: may a page that was written become executable? */
+static int probe(uintptr_t base, uint32_t size)
+{
+    const int rw = PATAS__READ | PATAS__WRITE;
+    const int rx = PATAS__READ | PATAS__EXEC;
+    land.probed  = true;
+    if (!patas__os_protect((void *)base, size, rx))
+        return patas__os_protect((void *)base, size, rw);
+    land.born_sealed = true;
+    patas__os_unmap((void *)base, size);
+    return patas__os_map_at(base, size, rx);
+}
+
+static struct unit *unit_insert(struct unit unit)
+{
+    uint32_t at = unit_above(unit.base);
+    memmove(&land.units[at + 1], &land.units[at],
+            (land.count - at) * sizeof unit);
+    land.units[at] = unit;
+    land.count++;
+    /* Cursors are indices; the ones behind the new unit move with it. */
+    if (land.code_last >= at && land.count > 1)
+        land.code_last++;
+    for (unsigned i = 0; i < 16; i++)
+        if (land.stub_last[i] >= at && land.count > 1)
+            land.stub_last[i]++;
+    return &land.units[at];
+}
+
+/* Maps a unit at exactly `base`. NULL if something is there already. */
+static struct unit *unit_new(uintptr_t base, uint32_t size, bool tight)
+{
+    if (base < LOW || base > HIGH)
+        return NULL;
+    if (land.count == land.capacity &&
+        !book_grow((void **)&land.units, &land.capacity, sizeof *land.units))
+        return NULL;
+    int prot = land.born_sealed ? PATAS__READ | PATAS__EXEC
+                                : PATAS__READ | PATAS__WRITE;
+    if (patas__os_map_at(base, size, prot))
+        return NULL;
+    uint64_t *used = book_take(size / 8);
+    if (!used || (!land.probed && probe(base, size))) {
+        patas__os_unmap((void *)base, size);
+        return NULL;
+    }
+    land.code_bytes += size;
+    land.tight += tight;
+    land.open += !land.born_sealed;
+    return unit_insert((struct unit){.base  = base,
+                                     .size  = size,
+                                     .open  = !land.born_sealed,
+                                     .tight = tight,
+                                     .used  = used});
+}
+
+/* Undoes unit_new(), for a dry run. */
+static void unit_drop(struct unit *unit)
+{
+    uint32_t at = (uint32_t)(unit - land.units);
+    patas__os_unmap((void *)unit->base, unit->size);
+    land.code_bytes -= unit->size;
+    land.tight -= unit->tight;
+    land.open -= unit->open;
+    book_untake(unit->used, unit->size / 8);
+    land.count--;
+    memmove(unit, unit + 1, (land.count - at) * sizeof *unit);
+    land.code_last = 0;
+    memset(land.stub_last, 0, sizeof land.stub_last);
+}
+
+/* May bytes of this unit still be filled? */
+static bool unit_writable(const struct unit *unit)
+{
+    return unit->open || !land.mem_denied;
+}
+
+/* The `count` <= 57 bits from byte `at` on, as the low bits. */
+static uint64_t bits_at(const struct unit *unit, uint32_t at, unsigned count)
+{
+    uint64_t bits = unit->used[at / 64] >> at % 64;
+    if (at % 64 + count > 64 && at / 64 + 1 < unit->size / 64)
+        bits |= unit->used[at / 64 + 1] << (64 - at % 64);
+    return bits & (((uint64_t)1 << count) - 1);
+}
+
+static bool fits_at(const struct unit *unit, uint32_t at, uint32_t size)
+{
+    if (at > unit->size || size > unit->size - at)
+        return false;
+    for (; size > 32; at += 32, size -= 32)
+        if (bits_at(unit, at, 32))
+            return false;
+    return !bits_at(unit, at, size);
+}
+
+static void mark(struct unit *unit, uint32_t at, size_t size, bool used)
+{
+    for (size_t i = at; i < at + size; i++)
+        if (used)
+            unit->used[i / 64] |= (uint64_t)1 << i % 64;
+        else
+            unit->used[i / 64] &= ~((uint64_t)1 << i % 64);
+}
+
+/* First place for `size` bytes that begins in [from, to). */
+static bool run_find(const struct unit *unit, uint32_t from, uint32_t to,
+                     uint32_t size, uint32_t *at)
+{
+    for (uint32_t i = from; i < to; i++) {
+        uint64_t word = unit->used[i / 64] >> i % 64;
+        if (!word && i % 64 == 0 && size > 64) {
+            /* nothing used here; fits_at() decides */
+        } else if (word & 1) {
+            uint64_t gaps = ~word;
+            i += (gaps ? (uint32_t)__builtin_ctzll(gaps) : 64 - i % 64) - 1;
+            continue;
+        }
+        if (fits_at(unit, i, size)) {
+            *at = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- stubs --------------------------------------------------------------- */
+
+/* The lowest displacement byte decides where in its window of 256 a stub may
+ * be. `window` is the address that the higher bytes give. */
+static bool window_find(const struct unit *unit, uintptr_t window,
+                        const struct patas__reach *reach, uint32_t *at)
+{
+    uintptr_t end = unit->base + unit->size;
+    if (reach->kind[0] == PATAS__BYTE_FREE) {
+        uintptr_t from = window > unit->base ? window : unit->base;
+        uintptr_t to   = window + WINDOW < end ? window + WINDOW : end;
+        return from < to && run_find(unit, (uint32_t)(from - unit->base),
+                                     (uint32_t)(to - unit->base),
+                                     PATAS__STUB_SIZE, at);
+    }
+    unsigned count;
+    const uint8_t *traps = patas__trap_bytes(&count);
+    for (unsigned i = 0; i < count; i++) {
+        uintptr_t address = window + traps[i];
+        if (address < unit->base || address >= end)
+            continue;
+        if (fits_at(unit, (uint32_t)(address - unit->base), PATAS__STUB_SIZE)) {
+            *at = (uint32_t)(address - unit->base);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All windows of the 64 KiB that begin at `block`, inside this unit. */
+static bool block_find(struct unit *unit, uintptr_t block,
+                       const struct patas__reach *reach, uint32_t *at)
+{
+    /* With only the lowest byte bound, all windows look alike: the ones that
+     * were full once are not searched again. */
+    const bool alike = reach->kind[1] == PATAS__BYTE_FREE &&
+                       reach->kind[0] == PATAS__BYTE_TRAP;
+    const uintptr_t start = unit->base + (alike ? unit->stub_seek : 0);
+
+    unsigned count       = 256;
+    const uint8_t *traps = NULL;
+    unsigned first       = 0;
+    if (reach->kind[1] == PATAS__BYTE_TRAP)
+        traps = patas__trap_bytes(&count);
+    else if (start > block) /* skip windows in front of it */
+        first = (unsigned)((start - block) / WINDOW);
+    for (unsigned i = first; i < count; i++) {
+        uintptr_t window = block + (traps ? traps[i] : i) * (uintptr_t)WINDOW;
+        if (window >= unit->base + unit->size && !traps)
+            return false;
+        if (window + WINDOW <= unit->base || window >= unit->base + unit->size)
+            continue;
+        if (window_find(unit, window, reach, at)) {
+            if (alike)
+                unit->stub_seek = *at > WINDOW ? *at - WINDOW : 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is `byte` allowed as the displacement's byte number `index`? */
+static bool byte_fits(const struct patas__reach *reach, unsigned index,
+                      uint8_t byte)
+{
+    if (reach->kind[index] == PATAS__BYTE_TRAP)
+        return patas__trap_is(byte);
+    return reach->kind[index] == PATAS__BYTE_FREE ||
+           reach->value[index] == byte;
+}
+
+/* A stub in this unit, whatever the higher displacement bytes would be. */
+static bool unit_find(struct unit *unit, const struct patas__reach *reach,
+                      uint32_t *at)
+{
+    if (!unit_writable(unit))
+        return false;
+    int64_t low = (int64_t)(unit->base - reach->origin);
+    for (int64_t block = low & ~(int64_t)0xffff;
+         block < low + (int64_t)unit->size; block += 0x10000) {
+        if (block < INT32_MIN || block > INT32_MAX - 0xffff)
+            continue;
+        if (byte_fits(reach, 3, (uint8_t)(block >> 24)) &&
+            byte_fits(reach, 2, (uint8_t)(block >> 16)) &&
+            block_find(unit, reach->origin + (uintptr_t)block, reach, at))
+            return true;
+    }
+    return false;
+}
+
+static unsigned trap_mask(const struct patas__reach *reach)
+{
+    unsigned mask = 0;
+    for (unsigned i = 0; i < 4; i++)
+        mask |= (unsigned)(reach->kind[i] == PATAS__BYTE_TRAP) << i;
+    return mask;
+}
+
+/* The top displacement bytes that new units are mapped for, nearest first:
+ * every one is a trap byte, positive ones before negative. */
+static unsigned top_bytes(uint8_t tops[16])
+{
+    static const uint8_t order[] = {0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e,
+                                    0x1f, 0x27, 0xd6, 0x2f, 0xcc, 0xce,
+                                    0x37, 0x3f, 0x60, 0x61};
+    unsigned count = 0;
+    for (unsigned i = 0; i < sizeof order; i++)
+        if (patas__trap_is(order[i]))
+            tops[count++] = order[i];
+    return count;
+}
+
+static uintptr_t with_top(uintptr_t origin, uint8_t top)
+{
+    return origin + (uintptr_t)((intptr_t)(int8_t)top * (intptr_t)(1 << 24));
+}
+
+/* One new unit where the top byte is `top`; second byte from the top as
+ * `reach` asks (NULL: anything). */
+static struct unit *unit_under_top(uintptr_t origin, uint8_t top,
+                                   const struct patas__reach *reach)
+{
+    unsigned count       = 256, tried = 0;
+    const uint8_t *traps = NULL;
+    uintptr_t stretch    = with_top(origin, top);
+    if (reach && reach->kind[2] == PATAS__BYTE_TRAP)
+        traps = patas__trap_bytes(&count);
+    for (unsigned i = 0; i < count && tried < SEEK_LIMIT; i++) {
+        uintptr_t second = traps ? traps[i] : i;
+        /* The aligned unit that this block begins in holds its first windows,
+         * the next one the rest; both will be asked for in time. */
+        uintptr_t base = (stretch + (second << 16) + UNIT - 1) &
+                         ~(uintptr_t)(UNIT - 1);
+        if (base < LOW || base > HIGH || grows_there(base, UNIT) ||
+            unit_at(base))
+            continue;
+        tried++;
+        struct unit *unit = unit_new(base, UNIT, false);
+        if (unit)
+            return unit;
+    }
+    return NULL;
+}
+
+static unsigned stub_done(struct unit *unit, uint32_t at, bool dry,
+                          uintptr_t *stub)
+{
+    if (!dry)
+        mark(unit, at, PATAS__STUB_SIZE, true);
+    *stub = unit->base + at;
+    return PATAS_REASON_NONE;
+}
+
+/* Forms whose displacement is ours but for the trap bytes in it. */
+static unsigned stub_free(const struct patas__reach *reach, bool dry,
+                          uintptr_t *stub)
+{
+    uint32_t at, *last = &land.stub_last[trap_mask(reach)];
+    if (*last < land.count && unit_find(&land.units[*last], reach, &at))
+        return stub_done(&land.units[*last], at, dry, stub);
+    uintptr_t low  = reach->origin > 2 * GIB ? reach->origin - 2 * GIB : 0;
+    uintptr_t high = reach->origin + 2 * GIB;
+    for (uint32_t i = unit_above(low);
+         i < land.count && land.units[i].base < high; i++)
+        if (!land.units[i].tight && unit_find(&land.units[i], reach, &at)) {
+            *last = i;
+            return stub_done(&land.units[i], at, dry, stub);
+        }
+    uint8_t tops[16];
+    unsigned count = top_bytes(tops);
+    for (unsigned i = 0; i < count; i++) {
+        struct unit *unit = unit_under_top(reach->origin, tops[i], reach);
+        if (!unit)
+            continue;
+        bool found = unit_find(unit, reach, &at);
+        *stub      = unit->base + at;
+        if (dry)
+            unit_drop(unit);
+        else if (found)
+            *last = (uint32_t)(unit - land.units);
+        if (found)
+            return dry ? PATAS_REASON_NONE : stub_done(unit, at, dry, stub);
+    }
+    return PATAS_REASON_NO_ADDRESS;
+}
+
+/* [*low, *high): where the fixed upper bytes let a stub begin. */
+static bool fixed_range(const struct patas__reach *reach, uintptr_t *low,
+                        uintptr_t *high)
+{
+    int64_t displacement = 0;
+    unsigned freedom     = 0; /* bytes that are free, from the lowest */
+    while (freedom < 4 && reach->kind[freedom] == PATAS__BYTE_FREE)
+        freedom++;
+    for (unsigned i = freedom; i < 4; i++)
+        displacement |= (int64_t)reach->value[i] << (8 * i);
+    displacement = (int32_t)displacement;
+    *low         = reach->origin + (uintptr_t)displacement;
+    *high        = *low + ((uintptr_t)1 << (8 * freedom));
+    bool wrapped = displacement < 0 ? *low > reach->origin
+                                    : *low < reach->origin;
+    return !wrapped && *low >= LOW && *high <= HIGH && *high > *low;
+}
+
+static bool range_find(uintptr_t low, uintptr_t high, uint32_t *index,
+                       uint32_t *at)
+{
+    for (uint32_t i = unit_above(low);
+         i < land.count && land.units[i].base < high; i++) {
+        struct unit *unit = &land.units[i];
+        uintptr_t from    = low > unit->base ? low : unit->base;
+        uintptr_t end     = unit->base + unit->size;
+        uintptr_t to      = high < end ? high : end;
+        if (unit_writable(unit) &&
+            run_find(unit, (uint32_t)(from - unit->base),
+                     (uint32_t)(to - unit->base), PATAS__STUB_SIZE, at)) {
+            *index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A new unit for a range: in the middle, where neighbours may share it. */
+static struct unit *unit_in_range(uintptr_t low, uintptr_t high)
+{
+    if (high - low >= 16 * MIB) {
+        for (unsigned i = 0; i < SEEK_LIMIT; i++) {
+            uintptr_t base = low + 8 * MIB + (i % 2 ? i * MIB / 4
+                                                    : 0 - i * MIB / 4);
+            base &= ~(uintptr_t)(UNIT - 1);
+            if (grows_there(base, UNIT) || unit_at(base))
+                continue;
+            struct unit *unit = unit_new(base, UNIT, false);
+            if (unit)
+                return unit;
+        }
+        return NULL;
+    }
+    const uintptr_t page = patas__os_page();
+    uintptr_t first      = low & ~(page - 1);
+    uintptr_t last       = (high - 1) & ~(page - 1);
+    uintptr_t middle     = (first + (last - first) / 2) & ~(page - 1);
+    for (uintptr_t i = 0; i <= (last - first) / page && i < SEEK_LIMIT; i++) {
+        uintptr_t base = middle + (i % 2 ? (i + 1) / 2 : 0 - i / 2) * page;
+        if (base < first || base > last || grows_there(base, page) ||
+            unit_at(base))
+            continue;
+        /* One address near a page's end needs the next page, too. */
+        uintptr_t start   = low > base ? low : base;
+        bool two          = start + PATAS__STUB_SIZE > base + page;
+        struct unit *unit = unit_new(base, (uint32_t)(two ? 2 * page : page),
+                                     true);
+        if (unit)
+            return unit;
+    }
+    return NULL;
+}
+
+static unsigned stub_fixed(const struct patas__reach *reach, size_t targets,
+                           bool unlimited, bool dry, uintptr_t *stub)
+{
+    uintptr_t low, high;
+    uint32_t index, at;
+    if (!fixed_range(reach, &low, &high))
+        return PATAS_REASON_NO_ADDRESS;
+    if (range_find(low, high, &index, &at))
+        return stub_done(&land.units[index], at, dry, stub);
+    bool roomy = high - low >= 16 * MIB;
+    if (!roomy && !unlimited && land.tight >= BUDGET + targets / BUDGET_PER)
+        return PATAS_REASON_BUDGET;
+    struct unit *unit = unit_in_range(low, high);
+    if (!unit || !range_find(low, high, &index, &at))
+        return PATAS_REASON_NO_ADDRESS;
+    stub_done(&land.units[index], at, dry, stub);
+    if (dry)
+        unit_drop(unit);
+    return PATAS_REASON_NONE;
+}
+
+unsigned patas__island_stub(const struct patas__reach *reach, size_t targets,
+                            bool unlimited, bool dry, uintptr_t *stub)
+{
+    if (reach->kind[3] == PATAS__BYTE_FIXED)
+        return stub_fixed(reach, targets, unlimited, dry, stub);
+    if (!trap_mask(reach)) {
+        if (patas__island_code(reach->origin, PATAS__STUB_SIZE, stub))
+            return PATAS_REASON_NO_ADDRESS;
+        if (dry)
+            patas__island_free(*stub, PATAS__STUB_SIZE);
+        return PATAS_REASON_NONE;
+    }
+    return stub_free(reach, dry, stub);
+}
+
+/* ---- code --------------------------------------------------------------- */
+
+/* Near enough that operands around `origin` stay in reach of the code. */
+static bool near(const struct unit *unit, uintptr_t origin)
+{
+    uintptr_t distance = unit->base > origin ? unit->base - origin
+                                             : origin - unit->base;
+    return distance < 2 * GIB - 256 * MIB;
+}
+
+static bool code_in(uint32_t index, uintptr_t origin, size_t size,
+                    uintptr_t *code)
+{
+    struct unit *unit = &land.units[index];
+    uint32_t at;
+    if (unit->tight || !unit_writable(unit) || !near(unit, origin) ||
+        !run_find(unit, unit->seek, unit->size, (uint32_t)size, &at))
+        return false;
+    mark(unit, at, size, true);
+    unit->seek     = at + (uint32_t)size;
+    land.code_last = index;
+    *code          = unit->base + at;
+    return true;
+}
+
+int patas__island_code(uintptr_t origin, size_t size, uintptr_t *code)
+{
+    enum { NO_MEMORY = 12 };
+    if (land.code_last < land.count &&
+        code_in(land.code_last, origin, size, code))
+        return 0;
+    for (uint32_t i = 0; i < land.count; i++)
+        if (code_in(i, origin, size, code))
+            return 0;
+    uint8_t tops[16];
+    unsigned count = top_bytes(tops);
+    for (unsigned i = 0; i < count; i++) {
+        struct unit *unit = unit_under_top(origin, tops[i], NULL);
+        if (unit && code_in((uint32_t)(unit - land.units), origin, size, code))
+            return 0;
+    }
+    return NO_MEMORY;
+}
+
+void patas__island_free(uintptr_t code, size_t size)
+{
+    struct unit *unit = unit_at(code);
+    if (!unit)
+        return;
+    uint32_t at = (uint32_t)(code - unit->base);
+    mark(unit, at, size, false);
+    if (at < unit->seek)
+        unit->seek = at;
+    if (at < unit->stub_seek)
+        unit->stub_seek = at;
+}
+
+/* ---- slots ---------------------------------------------------------------- */
+
+/* rip-relative reach, with room for the unit's own size on both sides. */
+static bool slot_reaches(const struct pool *pool, uintptr_t stub)
+{
+    uintptr_t distance = pool->base > stub ? pool->base - stub
+                                           : stub - pool->base;
+    return distance < 2 * GIB - 2 * UNIT;
+}
+
+static uintptr_t *slot_from(struct pool *pool)
+{
+    if (pool->freed) {
+        uintptr_t *slot = (uintptr_t *)pool->freed;
+        pool->freed     = *slot;
+        return slot;
+    }
+    if (pool->fresh == POOL_SLOTS)
+        return NULL;
+    return (uintptr_t *)pool->base + pool->fresh++;
+}
+
+static struct pool *pool_new(uintptr_t stub)
+{
+    if (land.pool_count == land.pool_capacity &&
+        !book_grow((void **)&land.pools, &land.pool_capacity,
+                   sizeof *land.pools))
+        return NULL;
+    for (unsigned i = 1; i < 4 * SEEK_LIMIT; i++) {
+        /* Growing distances, above and below in turn. */
+        uintptr_t step = (uintptr_t)(i / 2 + 1) * 8 * MIB;
+        uintptr_t base = (i % 2 ? stub + step : stub - step) &
+                         ~(uintptr_t)(UNIT - 1);
+        if ((i % 2 ? base < stub : base > stub) || base < LOW || base > HIGH ||
+            grows_there(base, UNIT) ||
+            patas__os_map_at(base, UNIT, PATAS__READ | PATAS__WRITE))
+            continue;
+        land.data_bytes += UNIT;
+        land.pools[land.pool_count] = (struct pool){.base = base};
+        return &land.pools[land.pool_count++];
+    }
+    return NULL;
+}
+
+int patas__island_slot(uintptr_t stub, uintptr_t **slot)
+{
+    enum { NO_MEMORY = 12 };
+    *slot = NULL;
+    if (land.pool_last < land.pool_count &&
+        slot_reaches(&land.pools[land.pool_last], stub))
+        *slot = slot_from(&land.pools[land.pool_last]);
+    for (uint32_t i = 0; i < land.pool_count && !*slot; i++)
+        if (slot_reaches(&land.pools[i], stub)) {
+            *slot          = slot_from(&land.pools[i]);
+            land.pool_last = i;
+        }
+    if (*slot)
+        return 0;
+    struct pool *pool = pool_new(stub);
+    if (!pool)
+        return NO_MEMORY;
+    land.pool_last = (uint32_t)(pool - land.pools);
+    *slot          = slot_from(pool);
+    return 0;
+}
+
+void patas__island_slot_free(uintptr_t *slot)
+{
+    for (uint32_t i = 0; i < land.pool_count; i++) {
+        struct pool *pool = &land.pools[i];
+        if ((uintptr_t)slot - pool->base < UNIT) {
+            *slot       = pool->freed;
+            pool->freed = (uintptr_t)slot;
+            return;
+        }
+    }
+}
+
+/* ---- writing -------------------------------------------------------------- */
+
+int patas__island_write(uintptr_t code, const void *bytes, size_t size)
+{
+    enum { FAULT = 14 };
+    struct unit *unit = unit_at(code);
+    if (!unit)
+        return FAULT;
+    if (unit->open) {
+        memcpy((void *)code, bytes, size);
+        return 0;
+    }
+    int err = 0;
+    if (!land.mem_is_open) {
+        err              = patas__os_mem_open(&land.mem_fd);
+        land.mem_is_open = !err;
+    }
+    if (!err)
+        err = patas__os_mem_write(land.mem_fd, code, bytes, size);
+    land.mem_denied |= err != 0;
+    return err;
+}
+
+int patas__island_publish(void)
+{
+    int err = 0;
+    for (uint32_t i = 0; i < land.count && land.open && !err;) {
+        uint32_t run = i;
+        uintptr_t at = land.units[i].base, end = at;
+        while (run < land.count && land.units[run].open &&
+               land.units[run].base == end)
+            end += land.units[run++].size;
+        if (run == i) {
+            i++;
+            continue;
+        }
+        err = patas__os_protect((void *)at, end - at,
+                                PATAS__READ | PATAS__EXEC);
+        for (; i < run && !err; i++) {
+            land.units[i].open = false;
+            land.open--;
+        }
+    }
+    if (land.mem_is_open)
+        patas__os_close(land.mem_fd);
+    land.mem_is_open = false;
+    return err;
+}
+
+struct patas__island_stats patas__island_count(void)
+{
+    return (struct patas__island_stats){
+        .code_bytes = land.code_bytes,
+        .data_bytes = land.data_bytes,
+        .mappings   = land.count + land.pool_count,
+    };
+}

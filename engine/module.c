@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The list of modules, from the loader's.
+ */
+#include "module.h"
+
+#include "os.h"
+#include "table.h"
+
+#include <elf.h>
+
+enum { NO_MEMORY = 12, AT_BASE_ = 7, AT_SYSINFO_EHDR_ = 33, AT_ENTRY_ = 9,
+       SEARCHES_BEFORE_MAP = 8 };
+
+static struct {
+    struct patas__table table;
+    uint64_t loads, unloads; /* as of the last refresh */
+    uint32_t last;           /* found last */
+} modules;
+
+struct patas__module *patas__module_get(uint32_t index)
+{
+    return patas__table_at(&modules.table, sizeof(struct patas__module), index);
+}
+
+uint32_t patas__module_count(void)
+{
+    return modules.table.count;
+}
+
+static bool covers(const struct patas__module *module, uint64_t address)
+{
+    return module->live && address >= module->image.start &&
+           address < module->image.end;
+}
+
+struct patas__module *patas__module_at(uint64_t address, uint32_t *index)
+{
+    if (modules.last && covers(patas__module_get(modules.last), address)) {
+        *index = modules.last;
+        return patas__module_get(modules.last);
+    }
+    for (uint32_t i = 1; i < modules.table.count; i++)
+        if (covers(patas__module_get(i), address)) {
+            *index = modules.last = i;
+            return patas__module_get(i);
+        }
+    *index = 0;
+    return NULL;
+}
+
+/* ---- reading one -------------------------------------------------------- */
+
+/* The functions that return twice, by their exported names: a replacement
+ * that called the original would return into a frame that is gone. */
+static bool returns_twice(const char *name, uint64_t left)
+{
+    static const char names[] =
+        "vfork\0__vfork\0setjmp\0_setjmp\0__sigsetjmp\0sigsetjmp\0"
+        "getcontext\0__getcontext\0swapcontext\0__libc_vfork\0";
+    for (const char *want = names; *want; want += strlen(want) + 1) {
+        size_t size = strlen(want) + 1;
+        if (size <= left && !memcmp(want, name, size))
+            return true;
+    }
+    return false;
+}
+
+static void find_twice(struct patas__module *module)
+{
+    const struct patas__image *image = &module->image;
+    const uint8_t *symbols           = patas__image_bytes(
+        image, image->symtab, image->symtab_count * sizeof(Elf64_Sym));
+    const uint8_t *strings =
+        patas__image_bytes(image, image->strtab, image->strtab_size);
+    if (!symbols || !strings)
+        return;
+    for (uint64_t i = 0; i < image->symtab_count; i++) {
+        Elf64_Sym symbol;
+        memcpy(&symbol, symbols + i * sizeof symbol, sizeof symbol);
+        if (!symbol.st_value || symbol.st_name >= image->strtab_size)
+            continue;
+        const char *name = (const char *)strings + symbol.st_name;
+        if (*name != 'v' && *name != 's' && *name != '_' && *name != 'g')
+            continue;
+        if (module->twice_count < PATAS__TWICE_MAX &&
+            returns_twice(name, image->strtab_size - symbol.st_name))
+            module->twice[module->twice_count++] =
+                image->bias + symbol.st_value;
+    }
+}
+
+static void read_segments(struct patas__image *image,
+                          const struct patas__loaded *loaded)
+{
+    const Elf64_Phdr *phdrs = loaded->phdrs;
+    image->bias             = loaded->bias;
+    image->isa              = patas__isa_host();
+    image->start            = UINT64_MAX;
+    for (size_t i = 0; i < loaded->phdr_count; i++) {
+        if (phdrs[i].p_type != PT_LOAD || !phdrs[i].p_memsz ||
+            image->segment_count == PATAS__SEGMENTS_MAX)
+            continue;
+        uint64_t address = loaded->bias + phdrs[i].p_vaddr;
+        struct patas__segment *segment =
+            &image->segments[image->segment_count++];
+        segment->address    = address;
+        segment->size       = phdrs[i].p_memsz;
+        segment->bytes      = (const uint8_t *)(uintptr_t)address;
+        segment->executable = phdrs[i].p_flags & PF_X;
+        segment->writable   = phdrs[i].p_flags & PF_W;
+        if (address < image->start)
+            image->start = address & ~(uint64_t)4095;
+        if (address + phdrs[i].p_memsz > image->end)
+            image->end = (address + phdrs[i].p_memsz + 4095) & ~(uint64_t)4095;
+    }
+}
+
+static void module_read(struct patas__module *module,
+                        const struct patas__loaded *loaded)
+{
+    memset(module, 0, sizeof *module);
+    read_segments(&module->image, loaded);
+    patas__image_read(&module->image, loaded->phdrs, loaded->phdr_count);
+    module->live    = true;
+    uintptr_t base  = patas__os_auxv(AT_BASE_);
+    uintptr_t vdso  = patas__os_auxv(AT_SYSINFO_EHDR_);
+    uintptr_t entry = patas__os_auxv(AT_ENTRY_);
+    if (base && covers(module, base)) {
+        Elf64_Ehdr header;
+        module->loader = true;
+        if (!patas__os_read(base, &header, sizeof header))
+            module->start_code = base + header.e_entry;
+    }
+    if (entry && covers(module, entry))
+        module->start_code = entry;
+    module->vdso = vdso && covers(module, vdso);
+    find_twice(module);
+}
+
+/* ---- keeping the list ---------------------------------------------------- */
+
+static bool same_load(const struct patas__module *module,
+                      const struct patas__loaded *loaded,
+                      const struct patas__image *image)
+{
+    return module->live && module->image.bias == loaded->bias &&
+           module->image.start == image->start &&
+           module->image.end == image->end &&
+           module->image.build_id_size == image->build_id_size &&
+           !memcmp(module->image.build_id, image->build_id,
+                   image->build_id_size);
+}
+
+struct refresh {
+    bool started, unloaded, changed;
+    int err;
+    uint8_t *seen; /* one byte a module */
+};
+
+static bool refresh_one(void *data, const struct patas__loaded *loaded)
+{
+    struct refresh *refresh = data;
+    if (!refresh->started) {
+        refresh->started  = true;
+        refresh->changed  = loaded->loads != modules.loads ||
+                           loaded->unloads != modules.unloads ||
+                           !modules.table.count || !loaded->loads;
+        refresh->unloaded = loaded->unloads != modules.unloads;
+        modules.loads     = loaded->loads;
+        modules.unloads   = loaded->unloads;
+    }
+    if (!refresh->changed)
+        return false;
+    struct patas__image image = {0};
+    read_segments(&image, loaded);
+    patas__image_read(&image, loaded->phdrs, loaded->phdr_count);
+    if (!image.segment_count)
+        return true;
+    for (uint32_t i = 1; i < modules.table.count; i++) {
+        struct patas__module *module = patas__module_get(i);
+        /* The same place after an unload may be another load of it. */
+        if (!same_load(module, loaded, &image) ||
+            (refresh->unloaded && !patas__registry_intact(i)))
+            continue;
+        refresh->seen[i] = 1;
+        return true;
+    }
+    uint32_t index =
+        patas__table_add(&modules.table, sizeof(struct patas__module));
+    if (!index) {
+        refresh->err = NO_MEMORY;
+        return false;
+    }
+    module_read(patas__module_get(index), loaded);
+    if (index < 4096)
+        refresh->seen[index] = 1;
+    return true;
+}
+
+int patas__modules_refresh(void (*gone)(uint32_t index))
+{
+    uint8_t seen[4096]     = {0};
+    struct refresh refresh = {.seen = seen};
+    patas__os_modules(refresh_one, &refresh);
+    if (!refresh.changed || refresh.err)
+        return refresh.err;
+    for (uint32_t i = 1; i < modules.table.count && i < sizeof seen; i++) {
+        struct patas__module *module = patas__module_get(i);
+        if (!module->live || seen[i])
+            continue;
+        module->live = false;
+        if (module->branches)
+            patas__os_unmap(module->branches,
+                            patas__branches_map_size(&module->image));
+        module->branches = NULL;
+        gone(i);
+    }
+    return 0;
+}
+
+/* ---- branches -------------------------------------------------------------- */
+
+static void make_map(struct patas__module *module)
+{
+    void *memory;
+    size_t size = patas__branches_map_size(&module->image);
+    if (!size || patas__os_map(size, PATAS__READ | PATAS__WRITE, &memory))
+        return; /* the search will do */
+    patas__branches_map(&module->image, memory);
+    module->branches = memory;
+}
+
+uint32_t patas__module_branches(struct patas__module *module, uint64_t address,
+                                unsigned size, uint64_t skip_to, bool many)
+{
+    if (!module->branches && many && ++module->searches > SEARCHES_BEFORE_MAP)
+        make_map(module);
+    if (!module->branches)
+        return patas__branches_search(&module->image, address, size, address,
+                                      skip_to);
+    uint64_t bit  = address - module->image.start;
+    uint32_t bits = 0;
+    for (unsigned k = 0; k < size; k++, bit++)
+        bits |= (uint32_t)(module->branches[bit / 8] >> bit % 8 & 1) << k;
+    return bits;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loaded modules of this process, kept from call to call.
+ *
+ * A module's identity is its build-id, its place and the load it came by: a
+ * library that is closed and opened again is another module, even at the same
+ * address. Everything here runs under the engine's lock, but for the loader's
+ * list itself, which is asked under the loader's own lock.
+ */
+#ifndef PATAS_MODULE_H
+#define PATAS_MODULE_H
+
+#include "image.h"
+
+enum { PATAS__TWICE_MAX = 12 };
+
+struct patas__module {
+    struct patas__image image;
+    bool live;           /* still loaded */
+    bool vdso;
+    bool loader;         /* the dynamic loader */
+    uint64_t start_code; /* where the kernel entered it (loader, program) */
+    uint64_t twice[PATAS__TWICE_MAX]; /* functions that return twice */
+    unsigned twice_count;
+    uint8_t *branches;   /* patas__branches_map(), once a batch needs it */
+    uint32_t searches;   /* single searches made; then the map pays */
+};
+
+/* Brings the list up to date; `gone` is called for each module that went, with
+ * its index. 0 or an errno value. */
+PATAS__HIDDEN int patas__modules_refresh(void (*gone)(uint32_t index));
+
+/* The module that covers `address`, or NULL; `*index` names it for good. */
+PATAS__HIDDEN struct patas__module *patas__module_at(uint64_t address,
+                                                     uint32_t *index);
+PATAS__HIDDEN struct patas__module *patas__module_get(uint32_t index);
+PATAS__HIDDEN uint32_t patas__module_count(void);
+
+/* Does the module with this index still hold what patas wrote? Asked for each
+ * one when the loader unloaded anything since; registry.c answers. */
+PATAS__HIDDEN bool patas__registry_intact(uint32_t module);
+
+/* May something branch to address + k from outside [skip_from, skip_to)?
+ * Bit k, k < size. `many`: worth a map of the whole module. */
+PATAS__HIDDEN uint32_t patas__module_branches(struct patas__module *module,
+                                              uint64_t address, unsigned size,
+                                              uint64_t skip_to, bool many);
+
+/* ---- what the system tells (os/linux/libc.c) ---------------------------- */
+
+/* One loaded module, valid during the call back only. */
+struct patas__loaded {
+    uint64_t bias;
+    const void *phdrs; /* ElfW(Phdr) */
+    size_t phdr_count;
+    uint64_t loads, unloads; /* ever, in this process */
+};
+
+/* Calls `each` for every loaded module until it returns false. */
+PATAS__HIDDEN void patas__os_modules(bool (*each)(void *data,
+                                                  const struct patas__loaded *),
+                                     void *data);
+
+/* Fork handlers, once: `lock` before, `unlock` after in the parent, `child`
+ * after in the child. */
+PATAS__HIDDEN void patas__os_at_fork(void (*lock)(void), void (*unlock)(void),
+                                     void (*child)(void));
+
+/* The C library's sigaction, as the program would call it; 0 if none. */
+PATAS__HIDDEN uintptr_t patas__os_sigaction(void);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one file that knows the C library: its list of loaded modules, its fork
+ * handlers, its sigaction. Nothing here runs while code is being written. A
+ * build without a C library (the Go package's) leaves it out and brings its
+ * own.
+ */
+#include "../../module.h"
+
+#include <link.h>
+#include <pthread.h>
+#include <signal.h>
+
+struct each_call {
+    bool (*each)(void *data, const struct patas__loaded *);
+    void *data;
+};
+
+static int each_module(struct dl_phdr_info *info, size_t size, void *data)
+{
+    const struct each_call *call = data;
+    struct patas__loaded loaded  = {
+         .bias       = info->dlpi_addr,
+         .phdrs      = info->dlpi_phdr,
+         .phdr_count = info->dlpi_phnum,
+    };
+    if (size > offsetof(struct dl_phdr_info, dlpi_subs)) {
+        loaded.loads   = info->dlpi_adds;
+        loaded.unloads = info->dlpi_subs;
+    }
+    return call->each(call->data, &loaded) ? 0 : 1;
+}
+
+void patas__os_modules(bool (*each)(void *data, const struct patas__loaded *),
+                       void *data)
+{
+    struct each_call call = {each, data};
+    dl_iterate_phdr(each_module, &call);
+}
+
+void patas__os_at_fork(void (*lock)(void), void (*unlock)(void),
+                       void (*child)(void))
+{
+    pthread_atfork(lock, unlock, child);
+}
+
+uintptr_t patas__os_sigaction(void)
+{
+    return (uintptr_t)sigaction;
+}

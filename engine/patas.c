@@ -1,0 +1,795 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public functions: check arguments, take the lock, run the stages.
+ */
+#include "patas.h"
+
+#include "batch.h"
+#include "commit.h"
+#include "island.h"
+#include "lock.h"
+#include "prepare.h"
+#include "table.h"
+#include "trap.h"
+
+enum { ALL_FLAGS = PATAS_STRICT | PATAS_ALLOW_TRAP | PATAS_FOLLOW |
+                   PATAS_PASS_THROUGH };
+
+struct batch {
+    struct patas__member *members;
+    uint32_t count, capacity;
+    uint32_t generation; /* in the handle, as a patch's */
+    bool open;
+};
+
+static struct {
+    struct patas__lock lock;
+    struct patas__table batches; /* struct batch */
+    bool started;
+    bool forking;      /* the fork handlers hold the lock */
+    bool wrapped;      /* sigaction goes through us */
+    bool wrapping;
+    uint32_t wrap;     /* that patch: no restore_all takes it */
+} engine;
+
+/* ---- coming in and going out ------------------------------------------------ */
+
+static patas_status fail(patas_error *error, patas_status status,
+                         unsigned reason, uintptr_t target)
+{
+    if (error)
+        *error = (patas_error){
+            .status = status, .reason = reason, .target = target};
+    return status;
+}
+
+static void fork_lock(void)
+{
+    /* False: the fork comes from a handler that interrupted patas. */
+    engine.forking = patas__lock_take(&engine.lock);
+}
+
+static void fork_unlock(void)
+{
+    if (engine.forking)
+        patas__lock_give(&engine.lock);
+}
+
+static void fork_child(void)
+{
+    if (engine.forking)
+        engine.lock = (struct patas__lock){0};
+    else /* the interrupted call goes on here, under another thread id */
+        engine.lock.owner = patas__os_tid();
+    patas__trap_forked();
+}
+
+/* A module went: its patches are retired, never written to. */
+static void module_gone(uint32_t module)
+{
+    for (uint32_t i = 1; i < patas__target_count(); i++) {
+        struct patas__target *target = patas__target_get(i);
+        if (target->module == module)
+            target->state = PATAS__RETIRED;
+    }
+}
+
+bool patas__registry_intact(uint32_t module)
+{
+    bool any = false;
+    for (uint32_t i = 1; i < patas__target_count(); i++) {
+        const struct patas__target *target = patas__target_get(i);
+        uint8_t before[8], after[8], now[8];
+        if (target->module != module || target->state != PATAS__INSTALLED ||
+            target->form == PATAS_FORM_SLOT)
+            continue;
+        any = true;
+        patas__target_bytes(target, before, after);
+        if (!patas__os_read(target->entry, now, target->written) &&
+            !memcmp(now, after, target->written))
+            return true;
+    }
+    return !any;
+}
+
+static patas_status enter(patas_error *error)
+{
+    if (!patas__lock_take(&engine.lock))
+        return fail(error, PATAS_ERR_BUSY, PATAS_REASON_IN_PATAS, 0);
+    if (!engine.started) {
+        engine.started = true;
+        patas__os_at_fork(fork_lock, fork_unlock, fork_child);
+    }
+    return PATAS_OK;
+}
+
+static patas_status refresh(patas_error *error)
+{
+    patas__prepare_reset();
+    int err = patas__modules_refresh(module_gone);
+    return err ? fail(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, 0)
+               : PATAS_OK;
+}
+
+static void leave(void)
+{
+    patas__lock_give(&engine.lock);
+}
+
+/* ---- arguments ----------------------------------------------------------------- */
+
+/* An older, shorter struct is padded; a newer one may only hold zeros beyond
+ * what is known here. */
+static patas_status read_options(const patas_options *given,
+                                 patas_options *options, patas_error *error)
+{
+    *options = (patas_options){.size = sizeof *options};
+    if (!given)
+        return PATAS_OK;
+    if (given->size < sizeof(size_t) + sizeof(unsigned) || given->size > 4096)
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_OPTIONS, 0);
+    const uint8_t *bytes = (const uint8_t *)given;
+    for (size_t i = sizeof *options; i < given->size; i++)
+        if (bytes[i])
+            return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_OPTIONS, 0);
+    memcpy(options, given,
+           given->size < sizeof *options ? given->size : sizeof *options);
+    if (options->flags & ~(unsigned)ALL_FLAGS)
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_OPTIONS, 0);
+    return PATAS_OK;
+}
+
+/* Would a call of `target` come back to it by way of patches alone? */
+static bool cycle(uintptr_t target, uintptr_t replacement)
+{
+    uint32_t limit = patas__target_count() + 1;
+    for (uintptr_t at = replacement; limit--;) {
+        if (at == target)
+            return true;
+        uint32_t found = patas__target_find(at);
+        uint32_t patch = found ? patas__target_get(found)->top : 0;
+        while (patch && patas__patch_get(patch)->flags & PATAS__GHOST)
+            patch = patas__patch_get(patch)->below;
+        if (!patch)
+            return false;
+        at = patas__resolve(
+            patas__patch_replacement(patas__patch_get(patch)), 0);
+    }
+    return true;
+}
+
+static patas_status check_pair(uintptr_t target, uintptr_t replacement,
+                               const patas_options *options, patas_error *error)
+{
+    uintptr_t from = patas__resolve(target, options->flags);
+    uintptr_t to   = patas__resolve(replacement, 0);
+    if (from == to)
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_SAME, target);
+    if (cycle(from, to))
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_CYCLE, target);
+    patas_status status = patas__check_replacement(replacement, error);
+    if (status != PATAS_OK)
+        error->target = target;
+    return status;
+}
+
+/* ---- making patches --------------------------------------------------------------- */
+
+/* Everything up to the commit. */
+static patas_status make_patch(uintptr_t target, uintptr_t replacement,
+                               const patas_options *options, bool many,
+                               uint32_t *patch, patas_error *error)
+{
+    struct patas__request request = {
+        .asked = target, .flags = options->flags, .batch = many};
+    uint32_t index;
+    patas_status status = check_pair(target, replacement, options, error);
+    if (status == PATAS_OK)
+        status = patas__prepare(&request, false, &index, error);
+    if (status != PATAS_OK)
+        return status;
+    status = patas__patch_new(index, replacement, options, patch);
+    if (status != PATAS_OK)
+        return fail(error, status, PATAS_REASON_NONE, target);
+    return PATAS_OK;
+}
+
+static struct patas__member member_for(uint32_t patch, bool restore)
+{
+    return (struct patas__member){
+        .patch      = patch,
+        .generation = patas__patch_get(patch)->generation,
+        .restore    = restore,
+    };
+}
+
+static patas_status commit_one(uint32_t patch, bool restore,
+                               patas_error *error)
+{
+    struct patas__member member = member_for(patch, restore);
+    return patas__members_commit(&member, 1, error);
+}
+
+static patas_status install(uint32_t index, patas_patch **patch,
+                            patas_error *error)
+{
+    __atomic_store_n(patch, patas__handle(index), __ATOMIC_RELEASE);
+    patas_status status = commit_one(index, false, error);
+    if (status == PATAS_OK)
+        return PATAS_OK;
+    *patch = NULL;
+    patas__patch_free(index, true);
+    return status;
+}
+
+/* The program's own sigaction goes behind our handler from now on. */
+static int wrapped_sigaction(int number, const void *action, void *old)
+{
+    patas_fn original = (patas_fn)patas__patch_original(
+        patas__patch_get(engine.wrap));
+    return patas__trap_sigaction(number, action, old, original);
+}
+
+/* Once a plan with traps is live. Failing that is no failure of the user's
+ * call: patas__trap_arm() looks again before each commit with traps. */
+static void wrap_sigaction(void)
+{
+    uintptr_t target = patas__os_sigaction();
+    patas_error ignored;
+    patas_options options = {.size = sizeof options};
+    if (engine.wrapped || engine.wrapping || !target)
+        return;
+    engine.wrapping = true;
+    if (make_patch(target, (uintptr_t)wrapped_sigaction, &options, false,
+                   &engine.wrap, &ignored) == PATAS_OK) {
+        patas__patch_get(engine.wrap)->flags |= PATAS__OURS;
+        engine.wrapped = commit_one(engine.wrap, false, &ignored) == PATAS_OK;
+        if (!engine.wrapped)
+            patas__patch_free(engine.wrap, true);
+    }
+    engine.wrapping = false;
+}
+
+static void after_commit(void)
+{
+    if (patas__members_stats().armed)
+        wrap_sigaction();
+}
+
+patas_status patas_replace_with(patas_fn target, patas_fn replacement,
+                                const patas_options *options,
+                                patas_patch **patch, patas_error *error)
+{
+    patas_error local;
+    patas_options known;
+    uint32_t index;
+    if (!error)
+        error = &local;
+    if (!patch)
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_NULL,
+                    (uintptr_t)target);
+    *patch = NULL;
+    if (!target || !replacement)
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_NULL,
+                    (uintptr_t)target);
+    patas_status status = read_options(options, &known, error);
+    if (status == PATAS_OK)
+        status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    status = refresh(error);
+    if (status == PATAS_OK)
+        status = make_patch((uintptr_t)target, (uintptr_t)replacement, &known,
+                            false, &index, error);
+    if (status == PATAS_OK)
+        status = install(index, patch, error);
+    if (status == PATAS_OK)
+        after_commit();
+    else if (!error->target)
+        error->target = (uintptr_t)target;
+    leave();
+    return status;
+}
+
+patas_status patas_replace(patas_fn target, patas_fn replacement,
+                           patas_patch **patch, patas_error *error)
+{
+    return patas_replace_with(target, replacement, NULL, patch, error);
+}
+
+patas_status patas_replace_slot(patas_fn *slot, patas_fn replacement,
+                                patas_patch **patch, patas_error *error)
+{
+    patas_error local;
+    uint32_t target, index;
+    if (!error)
+        error = &local;
+    if (patch)
+        *patch = NULL;
+    if (!patch || !slot || !replacement)
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_NULL,
+                    (uintptr_t)slot);
+    patas_status status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    status = refresh(error);
+    if (status == PATAS_OK)
+        status = patas__prepare_slot((uintptr_t)slot, &target, error);
+    if (status == PATAS_OK)
+        status = patas__check_replacement((uintptr_t)replacement, error);
+    if (status == PATAS_OK &&
+        patas__target_get(target)->old == (uintptr_t)replacement)
+        status = fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_SAME,
+                      (uintptr_t)slot);
+    if (status == PATAS_OK) {
+        status = patas__patch_new(target, (uintptr_t)replacement, NULL, &index);
+        if (status == PATAS_OK)
+            status = install(index, patch, error);
+        else
+            fail(error, status, PATAS_REASON_NONE, (uintptr_t)slot);
+    }
+    leave();
+    return status;
+}
+
+/* ---- handles ------------------------------------------------------------------------ */
+
+patas_fn patas_original(const patas_patch *patch)
+{
+    uint32_t index = patas__handle_index(patch);
+    return index ? (patas_fn)patas__patch_original(patas__patch_get(index))
+                 : NULL;
+}
+
+/* The patch behind a handle; fails for a stale one, and for one whose module
+ * went, which is stale from then on. */
+static patas_status live_patch(const patas_patch *patch, uint32_t *index,
+                               patas_error *error)
+{
+    *index = patas__handle_index(patch);
+    if (!*index)
+        return fail(error, patch ? PATAS_ERR_STALE : PATAS_ERR_ARGUMENT,
+                    patch ? PATAS_REASON_RESTORED : PATAS_REASON_NULL, 0);
+    const struct patas__target *target =
+        patas__target_get(patas__patch_get(*index)->target);
+    if (target->state != PATAS__RETIRED)
+        return PATAS_OK;
+    patas__patch_free(*index, false);
+    return fail(error, PATAS_ERR_UNLOADED, PATAS_REASON_NONE, target->entry);
+}
+
+static patas_status set_on(patas_patch *patch, bool on, patas_error *error)
+{
+    patas_error local;
+    uint32_t index;
+    if (!error)
+        error = &local;
+    patas_status status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    status = refresh(error);
+    if (status == PATAS_OK)
+        status = live_patch(patch, &index, error);
+    if (status == PATAS_OK && patas__patch_get(index)->flags & PATAS__PENDING)
+        status = fail(error, PATAS_ERR_STALE, PATAS_REASON_PENDING, 0);
+    if (status == PATAS_OK) {
+        struct patas__patch *record = patas__patch_get(index);
+        uint8_t before              = record->flags;
+        record->flags = (uint8_t)(on ? before | PATAS__ON
+                                     : before & ~PATAS__ON);
+        status        = patas__target_redirect(record->target, error);
+        if (status != PATAS_OK) {
+            record->flags = before;
+            (void)patas__stack_settle(record->target);
+        }
+    }
+    leave();
+    return status;
+}
+
+patas_status patas_suspend(patas_patch *patch, patas_error *error)
+{
+    return set_on(patch, false, error);
+}
+
+patas_status patas_resume(patas_patch *patch, patas_error *error)
+{
+    return set_on(patch, true, error);
+}
+
+patas_status patas_restore(patas_patch *patch, patas_error *error)
+{
+    patas_error local;
+    uint32_t index;
+    if (!error)
+        error = &local;
+    patas_status status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    status = refresh(error);
+    if (status == PATAS_OK)
+        status = live_patch(patch, &index, error);
+    if (status == PATAS_OK && patas__patch_get(index)->flags & PATAS__PENDING)
+        status = fail(error, PATAS_ERR_STALE, PATAS_REASON_PENDING, 0);
+    if (status == PATAS_OK)
+        status = commit_one(index, true, error);
+    leave();
+    return status;
+}
+
+static bool is_live(const struct patas__patch *patch, unsigned mark)
+{
+    return patch->target && patch->mark > mark &&
+           !(patch->flags & (PATAS__GHOST | PATAS__PENDING | PATAS__OURS));
+}
+
+/* Patches made after `mark`, as members; the ones of unloaded modules are
+ * dropped on the way. */
+static size_t gather(struct patas__member *members, unsigned mark)
+{
+    size_t count = 0;
+    for (uint32_t i = 1; i < patas__patch_count(); i++) {
+        const struct patas__patch *patch = patas__patch_get(i);
+        if (!is_live(patch, mark))
+            continue;
+        if (patas__target_get(patch->target)->state == PATAS__RETIRED)
+            patas__patch_free(i, false);
+        else
+            members[count++] = member_for(i, true);
+    }
+    return count;
+}
+
+static patas_status restore_members(struct patas__member *members,
+                                    size_t count, patas_error *error)
+{
+    patas_error ignored;
+    patas_status first = patas__members_commit(members, count, error);
+    if (first == PATAS_OK)
+        return PATAS_OK;
+    for (size_t i = 0; i < count; i++)
+        patas__members_commit(&members[i], 1, &ignored);
+    return first;
+}
+
+patas_status patas_restore_since(unsigned mark, patas_error *error)
+{
+    patas_error local;
+    void *members;
+    if (!error)
+        error = &local;
+    patas_status status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    status      = refresh(error);
+    size_t size = patas__patch_count() * sizeof(struct patas__member);
+    if (status == PATAS_OK && size) {
+        if (patas__os_map(size, PATAS__READ | PATAS__WRITE, &members)) {
+            status = fail(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, 0);
+        } else {
+            size_t count = gather(members, mark);
+            if (count)
+                status = restore_members(members, count, error);
+            patas__os_unmap(members, size);
+        }
+    }
+    leave();
+    return status;
+}
+
+patas_status patas_restore_all(patas_error *error)
+{
+    return patas_restore_since(0, error);
+}
+
+unsigned patas_mark(void)
+{
+    return patas__mark();
+}
+
+/* ---- batches ---------------------------------------------------------------------------- */
+
+static patas_batch *batch_handle(uint32_t index, uint32_t generation)
+{
+    return (patas_batch *)(uintptr_t)((uint64_t)generation << 32 | index);
+}
+
+static struct batch *batch_get(const patas_batch *batch)
+{
+    uint64_t value = (uintptr_t)batch;
+    uint32_t index = (uint32_t)value;
+    if (!index || index >= engine.batches.count)
+        return NULL;
+    struct batch *record =
+        patas__table_at(&engine.batches, sizeof(struct batch), index);
+    return record->open && record->generation == value >> 32 ? record : NULL;
+}
+
+static uint32_t batch_record(void)
+{
+    for (uint32_t i = 1; i < engine.batches.count; i++) {
+        const struct batch *batch =
+            patas__table_at(&engine.batches, sizeof(struct batch), i);
+        if (!batch->open)
+            return i;
+    }
+    return patas__table_add(&engine.batches, sizeof(struct batch));
+}
+
+patas_batch *patas_batch_begin(patas_error *error)
+{
+    patas_error local;
+    patas_batch *handle = NULL;
+    if (!error)
+        error = &local;
+    if (enter(error) != PATAS_OK)
+        return NULL;
+    uint32_t index = refresh(error) == PATAS_OK ? batch_record() : 0;
+    if (index) {
+        struct batch *batch =
+            patas__table_at(&engine.batches, sizeof(struct batch), index);
+        batch->generation = (batch->generation + 1) & 0x7fffffff;
+        batch->count      = 0;
+        batch->open       = true;
+        handle            = batch_handle(index, batch->generation);
+    } else {
+        fail(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, 0);
+    }
+    leave();
+    return handle;
+}
+
+static bool batch_room(struct batch *batch)
+{
+    if (batch->count < batch->capacity)
+        return true;
+    uint32_t more = batch->capacity ? batch->capacity * 2 : 256;
+    void *memory;
+    if (patas__os_map(more * sizeof *batch->members,
+                      PATAS__READ | PATAS__WRITE, &memory))
+        return false;
+    if (batch->capacity) {
+        size_t size = batch->capacity * sizeof *batch->members;
+        memcpy(memory, batch->members, size);
+        patas__os_unmap(batch->members, size);
+    }
+    batch->members  = memory;
+    batch->capacity = more;
+    return true;
+}
+
+/* The open batch behind a handle, with room for one more member. */
+static patas_status batch_open(patas_batch *handle, struct batch **batch,
+                               patas_error *error)
+{
+    *batch = batch_get(handle);
+    if (!*batch)
+        return fail(error, handle ? PATAS_ERR_STALE : PATAS_ERR_ARGUMENT,
+                    handle ? PATAS_REASON_BATCH_ENDED : PATAS_REASON_NULL, 0);
+    if (!batch_room(*batch))
+        return fail(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, 0);
+    return PATAS_OK;
+}
+
+patas_status patas_batch_replace_with(patas_batch *handle, patas_fn target,
+                                      patas_fn replacement,
+                                      const patas_options *options,
+                                      patas_patch **patch, patas_error *error)
+{
+    patas_error local;
+    patas_options known;
+    struct batch *batch;
+    uint32_t index;
+    if (!error)
+        error = &local;
+    if (patch)
+        *patch = NULL;
+    if (!patch || !target || !replacement)
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_NULL,
+                    (uintptr_t)target);
+    patas_status status = read_options(options, &known, error);
+    if (status == PATAS_OK)
+        status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    status = batch_open(handle, &batch, error);
+    if (status == PATAS_OK)
+        status = make_patch((uintptr_t)target, (uintptr_t)replacement, &known,
+                            true, &index, error);
+    if (status == PATAS_OK) {
+        batch->members[batch->count++] = member_for(index, false);
+        __atomic_store_n(patch, patas__handle(index), __ATOMIC_RELEASE);
+    } else if (!error->target) {
+        error->target = (uintptr_t)target;
+    }
+    leave();
+    return status;
+}
+
+patas_status patas_batch_replace(patas_batch *batch, patas_fn target,
+                                 patas_fn replacement, patas_patch **patch,
+                                 patas_error *error)
+{
+    return patas_batch_replace_with(batch, target, replacement, NULL, patch,
+                                    error);
+}
+
+patas_status patas_batch_restore(patas_batch *handle, patas_patch *patch,
+                                 patas_error *error)
+{
+    patas_error local;
+    struct batch *batch;
+    uint32_t index;
+    if (!error)
+        error = &local;
+    patas_status status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    status = batch_open(handle, &batch, error);
+    if (status == PATAS_OK)
+        status = live_patch(patch, &index, error);
+    if (status == PATAS_OK &&
+        patas__patch_get(index)->flags & PATAS__PENDING)
+        status = fail(error, PATAS_ERR_STALE, PATAS_REASON_PENDING, 0);
+    if (status == PATAS_OK)
+        batch->members[batch->count++] = member_for(index, true);
+    leave();
+    return status;
+}
+
+/* Its members' memory goes, and what a failed one made. */
+static void batch_end(struct batch *batch, bool undo)
+{
+    for (uint32_t i = batch->count; undo && i-- > 0;) {
+        struct patas__member *member = &batch->members[i];
+        if (!member->restore)
+            patas__patch_free(member->patch, true);
+    }
+    if (batch->capacity)
+        patas__os_unmap(batch->members,
+                        batch->capacity * sizeof *batch->members);
+    batch->members  = NULL;
+    batch->capacity = 0;
+    batch->open     = false;
+}
+
+patas_status patas_batch_commit(patas_batch *handle, patas_error *error)
+{
+    patas_error local;
+    if (!error)
+        error = &local;
+    patas_status status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    struct batch *batch = batch_get(handle);
+    if (!batch) {
+        status = fail(error, handle ? PATAS_ERR_STALE : PATAS_ERR_ARGUMENT,
+                      handle ? PATAS_REASON_BATCH_ENDED : PATAS_REASON_NULL, 0);
+        leave();
+        return status;
+    }
+    status = refresh(error);
+    if (status == PATAS_OK)
+        status = patas__members_commit(batch->members, batch->count, error);
+    batch_end(batch, status != PATAS_OK);
+    if (status == PATAS_OK)
+        after_commit();
+    leave();
+    return status;
+}
+
+void patas_batch_abort(patas_batch *handle)
+{
+    if (enter(NULL) != PATAS_OK)
+        return;
+    struct batch *batch = batch_get(handle);
+    if (batch)
+        batch_end(batch, true);
+    leave();
+}
+
+/* ---- telling -------------------------------------------------------------------------------- */
+
+static void tell(const struct patas__request *request, uint32_t target,
+                 patas_plan_info *info)
+{
+    info->entry      = request->entry;
+    info->extent     = (size_t)request->extent;
+    info->padding    = (size_t)request->padding;
+    info->in_the_way = request->in_the_way;
+    memcpy(info->passed_by, request->passed_by, sizeof info->passed_by);
+    memcpy(info->before, request->survey.bytes, sizeof info->before);
+    memcpy(info->after, request->survey.bytes, sizeof info->after);
+    info->form = request->plan.form;
+    if (info->form == PATAS_FORM_NONE)
+        return;
+    info->written = request->plan.written;
+    info->moved   = request->moved;
+    info->island  = request->stub;
+    patas__plan_bytes(&request->plan, &request->survey, request->stub,
+                      request->gap, info->after);
+    (void)target;
+}
+
+/* A target that is known has its plan already. */
+static void tell_known(uint32_t index, patas_plan_info *info)
+{
+    const struct patas__target *target = patas__target_get(index);
+    patas__target_bytes(target, info->before, info->after);
+    info->form    = (patas_form)target->form;
+    info->written = target->written;
+    info->island  = patas__target_island(target);
+    for (uint32_t at = target->top; at; at = patas__patch_get(at)->below)
+        info->patches += !(patas__patch_get(at)->flags & PATAS__GHOST);
+}
+
+patas_status patas_plan_with(patas_fn target, const patas_options *options,
+                             patas_plan_info *info, patas_error *error)
+{
+    patas_error local;
+    patas_options known;
+    uint32_t index = 0;
+    if (!error)
+        error = &local;
+    if (!target || !info || info->size != sizeof *info)
+        return fail(error, PATAS_ERR_ARGUMENT,
+                    target && info ? PATAS_REASON_OPTIONS : PATAS_REASON_NULL,
+                    (uintptr_t)target);
+    *info = (patas_plan_info){.size   = sizeof *info,
+                              .target = (uintptr_t)target,
+                              .entry  = (uintptr_t)target};
+    patas_status status = read_options(options, &known, error);
+    if (status == PATAS_OK)
+        status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    struct patas__request request = {.asked = (uintptr_t)target,
+                                     .flags = known.flags};
+    status = refresh(error);
+    if (status == PATAS_OK) {
+        uint32_t known_target =
+            patas__target_find(patas__resolve((uintptr_t)target, known.flags));
+        status = patas__prepare(&request, !known_target, &index, error);
+        tell(&request, index, info);
+        if (status == PATAS_OK && known_target)
+            tell_known(known_target, info);
+    }
+    leave();
+    return status;
+}
+
+patas_status patas_plan(patas_fn target, patas_plan_info *info,
+                        patas_error *error)
+{
+    return patas_plan_with(target, NULL, info, error);
+}
+
+patas_status patas_stats_read(patas_stats *stats)
+{
+    if (!stats || stats->size != sizeof *stats)
+        return PATAS_ERR_ARGUMENT;
+    patas_status status = enter(NULL);
+    if (status != PATAS_OK)
+        return status;
+    *stats = (patas_stats){.size = sizeof *stats};
+    for (uint32_t i = 1; i < patas__patch_count(); i++)
+        stats->patches += is_live(patas__patch_get(i), 0);
+    for (uint32_t i = 1; i < patas__target_count(); i++) {
+        const struct patas__target *target = patas__target_get(i);
+        if (target->state == PATAS__RETIRED)
+            continue;
+        stats->targets++;
+        stats->by_form[target->form]++;
+    }
+    struct patas__island_stats islands = patas__island_count();
+    struct patas__commit_stats commits = patas__members_stats();
+    stats->code_bytes    = islands.code_bytes;
+    stats->data_bytes    = islands.data_bytes + patas__registry_bytes();
+    stats->mappings      = islands.mappings;
+    stats->traps_carried = patas__trap_carried();
+    stats->threads_moved = commits.threads_moved;
+    stats->threads_held  = commits.threads_held;
+    stats->commits       = commits.commits;
+    leave();
+    return PATAS_OK;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stage 4: which form a patch takes. Decides, changes nothing; pure.
+ *
+ *          e    e+1  e+2  e+3  e+4
+ *     one  e9   d0   d1   d2   d3     all inside one instruction
+ *     kept e9   d0   d1 | c3   c4     only the first instruction changes;
+ *                                     the code behind it is the rest of the
+ *                                     displacement
+ *     trap e9   T    d1   T    d3     a boundary between instructions holds
+ *                                     a byte that traps
+ *     short eb  d0                    to a jump in padding
+ *     perm  T                         traps at the entry
+ */
+#ifndef PATAS_PLAN_H
+#define PATAS_PLAN_H
+
+#include "image.h"
+#include "island.h"
+#include "patas.h"
+
+enum { PATAS__LOOK = 32, PATAS__JUMP = 5 };
+
+/* All that is known of a function's first bytes. */
+struct patas__survey {
+    uint64_t entry;
+    uint8_t bytes[PATAS__LOOK];
+    uint8_t size;      /* readable bytes in `bytes` */
+    uint8_t first;     /* length of the first instruction */
+    uint8_t cover;     /* bytes of whole instructions that cover a jump, or the
+                          function's end if that comes earlier */
+    uint8_t room;      /* bytes that are this function's, or padding behind */
+    bool plain;        /* nothing in `cover` is relative to the PC */
+    uint32_t starts;   /* bit k: an instruction begins at entry + k */
+    uint32_t enters;   /* bit k: something branches to entry + k from outside
+                          the bytes that a jump covers */
+    uint32_t crosses;  /* the same from inside, but behind the first one */
+    uint32_t returns;  /* bit k: a call or system call goes on at entry + k */
+};
+
+/* Fills `starts`, `first`, ... in from `bytes`. `body` is the function's
+ * length and `padding` what lies behind it, 0 if unknown (then the code itself
+ * must tell). Returns a patas_reason; `*trouble` is the instruction. */
+PATAS__HIDDEN unsigned patas__survey(const struct patas__isa *isa,
+                                     struct patas__survey *survey,
+                                     uint64_t body, uint64_t padding,
+                                     uint64_t *trouble);
+
+/* A form that fits, but for its addresses. */
+struct patas__plan {
+    patas_form form;
+    uint8_t written; /* bytes that change, from the entry */
+    uint8_t owned;   /* bytes that no other patch may write */
+    uint8_t want;    /* bytes that must be moved at least */
+    struct patas__reach reach; /* for the stub; `origin` set */
+};
+
+/* May this form serve? A patas_reason; `*trouble` is what is in the way.
+ * `unit` is the size of the aligned units that can be written at once. */
+PATAS__HIDDEN unsigned patas__plan_form(const struct patas__survey *survey,
+                                        patas_form form, unsigned flags,
+                                        unsigned unit, struct patas__plan *plan,
+                                        uint64_t *trouble);
+
+/* The bytes that the plan writes (all of the jump, kept bytes included), once
+ * the stub's address is known; `gap` is the padding of a short jump. Returns
+ * their number. */
+PATAS__HIDDEN unsigned patas__plan_bytes(const struct patas__plan *plan,
+                                         const struct patas__survey *survey,
+                                         uint64_t stub, uint64_t gap,
+                                         uint8_t bytes[8]);
+
+#endif

@@ -1,0 +1,742 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One target, from address to island. The order of this file is the order of
+ * the stages: target, extent, survey, form, island, relocation, record.
+ */
+#include "prepare.h"
+
+#include "commit.h"
+#include "target.h"
+#include "trap.h"
+
+enum { FOLLOW_STEPS = 8, GAP_JUMP = 5, GAPS = 64 };
+
+/* Mappings looked up last: one for targets, one for replacements. */
+static struct {
+    struct patas__region target, replacement;
+    uintptr_t gaps[GAPS]; /* padding that holds a short jump's jump */
+    unsigned gap_count;
+    int8_t shadow_stack; /* 0 = not asked yet, else -1 or 1 */
+} seen;
+
+void patas__prepare_reset(void)
+{
+    seen.target      = (struct patas__region){0};
+    seen.replacement = (struct patas__region){0};
+}
+
+static patas_status refuse(patas_error *error, patas_status status,
+                           unsigned reason, uintptr_t target, uintptr_t address)
+{
+    *error = (patas_error){
+        .status  = status,
+        .target  = target,
+        .address = address,
+        .reason  = reason,
+    };
+    return status;
+}
+
+/* ---- 1 target ------------------------------------------------------------- */
+
+/* The first module that exports `name`, as the loader would search. */
+static uintptr_t find_export(const char *name)
+{
+    enum { SYMBOL = 24, VALUE = 8, SECTION = 6, INFO = 4 }; /* Elf64_Sym */
+    size_t length = strlen(name) + 1;
+    for (uint32_t i = 1; i < patas__module_count(); i++) {
+        const struct patas__module *module = patas__module_get(i);
+        const struct patas__image *image   = &module->image;
+        const uint8_t *symbols, *strings;
+        symbols = patas__image_bytes(image, image->symtab,
+                                     image->symtab_count * SYMBOL);
+        strings = patas__image_bytes(image, image->strtab, image->strtab_size);
+        if (!module->live || module->vdso || !symbols || !strings)
+            continue;
+        for (uint64_t k = 0; k < image->symtab_count; k++) {
+            const uint8_t *symbol = symbols + k * SYMBOL;
+            uint32_t at           = patas__load32(symbol);
+            if (!patas__load16(symbol + SECTION) || at >= image->strtab_size ||
+                length > image->strtab_size - at ||
+                memcmp(strings + at, name, length))
+                continue;
+            return (uintptr_t)(image->bias + patas__load64(symbol + VALUE));
+        }
+    }
+    return 0;
+}
+
+static uintptr_t find_ifunc(uintptr_t resolver)
+{
+    const struct patas__image *images[256];
+    unsigned count = 0;
+    for (uint32_t i = 1; i < patas__module_count() && count < 256; i++)
+        if (patas__module_get(i)->live)
+            images[count++] = &patas__module_get(i)->image;
+    return (uintptr_t)patas__target_ifunc(images, count, resolver);
+}
+
+uintptr_t patas__resolve(uintptr_t address, unsigned flags)
+{
+    for (unsigned step = 0; step < FOLLOW_STEPS; step++) {
+        uint32_t index;
+        uint64_t next    = 0;
+        const char *name = NULL;
+        struct patas__module *module = patas__module_at(address, &index);
+        /* What patas patched is followed no further: it is a target. */
+        if (!module || patas__target_find(address))
+            return address;
+        switch (patas__target_step(&module->image, address,
+                                   flags & PATAS_FOLLOW, &next, &name)) {
+        case PATAS__FOLLOWED_NOTHING:
+            return address;
+        case PATAS__FOLLOWED_IFUNC:
+            next = find_ifunc(address);
+            break;
+        case PATAS__FOLLOWED_PLT:
+            if (!next && name)
+                next = find_export(name);
+            break;
+        case PATAS__FOLLOWED_JUMP:
+            break;
+        }
+        if (!next)
+            return address;
+        address = (uintptr_t)next;
+    }
+    return address;
+}
+
+static int region_of(uintptr_t address, struct patas__region *region)
+{
+    if (address >= region->start && address < region->end)
+        return 0;
+    int err = patas__os_region(address, region);
+    if (err)
+        *region = (struct patas__region){0};
+    return err;
+}
+
+/* Without /proc the loader's program headers are all there is. */
+static bool executable_segment(uintptr_t address)
+{
+    uint32_t index;
+    const struct patas__module *module = patas__module_at(address, &index);
+    for (unsigned i = 0; module && i < module->image.segment_count; i++) {
+        const struct patas__segment *segment = &module->image.segments[i];
+        if (address - segment->address < segment->size)
+            return segment->executable;
+    }
+    return false;
+}
+
+static patas_status check_mapping(uintptr_t address, uintptr_t target,
+                                  struct patas__region *region,
+                                  patas_error *error)
+{
+    enum { NO_ENTRY = 2 };
+    int err = region_of(address, region);
+    if (err == NO_ENTRY)
+        return refuse(error, PATAS_ERR_NOT_CODE, PATAS_REASON_UNMAPPED, target,
+                      address);
+    if (err && !executable_segment(address))
+        return refuse(error, PATAS_ERR_DENIED, PATAS_REASON_PROTECTION, target,
+                      address);
+    if (!err && region->vdso)
+        return refuse(error, PATAS_ERR_UNSUPPORTED, PATAS_REASON_VDSO, target,
+                      address);
+    if (!err && !(region->prot & PATAS__EXEC))
+        return refuse(error, PATAS_ERR_NOT_CODE, PATAS_REASON_NOT_EXECUTABLE,
+                      target, address);
+    return PATAS_OK;
+}
+
+patas_status patas__check_replacement(uintptr_t address, patas_error *error)
+{
+    struct patas__region *region = &seen.replacement;
+    patas_status status = check_mapping(address, address, region, error);
+    /* A replacement that is the wrong kind of memory is a wrong argument; the
+     * vDSO's functions may be jumped to. */
+    if (status == PATAS_ERR_UNSUPPORTED)
+        return PATAS_OK;
+    if (status == PATAS_ERR_NOT_CODE)
+        status = error->status = PATAS_ERR_ARGUMENT;
+    return status;
+}
+
+/* The library's own module, unless it is linked into the program. */
+static bool ourselves(const struct patas__module *module, uintptr_t address)
+{
+    uintptr_t here = (uintptr_t)patas__prepare;
+    return patas__island_holds(address) ||
+           (module && here >= module->image.start && here < module->image.end &&
+            !module->start_code);
+}
+
+static patas_status check_target(const struct patas__request *request,
+                                 const struct patas__module *module,
+                                 patas_error *error)
+{
+    uintptr_t entry = request->entry;
+    if (ourselves(module, entry))
+        return refuse(error, PATAS_ERR_UNSUPPORTED, PATAS_REASON_PATAS_ITSELF,
+                      request->asked, entry);
+    patas_status status =
+        check_mapping(entry, request->asked, &seen.target, error);
+    if (status != PATAS_OK)
+        return status;
+    if (seen.target.shared)
+        return refuse(error, PATAS_ERR_UNSUPPORTED, PATAS_REASON_SHARED_FILE,
+                      request->asked, entry);
+    if (!module)
+        return PATAS_OK;
+    if (module->loader && module->start_code == entry)
+        return refuse(error, PATAS_ERR_UNSUPPORTED, PATAS_REASON_LOADER,
+                      request->asked, entry);
+    for (unsigned i = 0; i < module->twice_count; i++)
+        if (module->twice[i] == entry && !(request->flags & PATAS_PASS_THROUGH))
+            return refuse(error, PATAS_ERR_UNSUPPORTED,
+                          PATAS_REASON_RETURNS_TWICE, request->asked, entry);
+    return PATAS_OK;
+}
+
+/* ---- 2 extent, 3 survey ---------------------------------------------------- */
+
+/* Is `address` the start of an instruction of the function at `start`? */
+static bool on_boundary(const struct patas__image *image, uint64_t start,
+                        uint64_t address)
+{
+    while (start < address) {
+        struct patas__insn insn;
+        uint64_t left        = address + PATAS__INSN_MAX - start;
+        const uint8_t *bytes = patas__image_bytes(image, start, left);
+        if (!bytes ||
+            !image->isa->decode(bytes, (size_t)left, start, &insn))
+            return true; /* can't tell */
+        start += insn.length;
+    }
+    return start == address;
+}
+
+static patas_status check_extent(struct patas__request *request,
+                                 const struct patas__module *module,
+                                 patas_error *error)
+{
+    struct patas__extent extent = {0};
+    if (!module || !patas__extent_find(&module->image, request->entry, &extent))
+        return PATAS_OK;
+    if (!extent.entry) {
+        bool boundary =
+            on_boundary(&module->image, extent.start, request->entry);
+        return refuse(error, PATAS_ERR_NOT_CODE,
+                      boundary ? PATAS_REASON_MID_FUNCTION
+                               : PATAS_REASON_MID_INSTRUCTION,
+                      request->asked, (uintptr_t)extent.start);
+    }
+    request->extent  = extent.start + extent.size - request->entry;
+    request->padding = extent.padding;
+    return PATAS_OK;
+}
+
+/* The first bytes, as many as are mapped. */
+static void read_bytes(struct patas__survey *survey, bool module)
+{
+    uintptr_t entry = (uintptr_t)survey->entry;
+    uintptr_t left  = seen.target.end > entry ? seen.target.end - entry
+                                              : PATAS__LOOK;
+    if (left >= PATAS__LOOK && module) {
+        memcpy(survey->bytes, (const void *)entry, PATAS__LOOK);
+        survey->size = PATAS__LOOK;
+        return;
+    }
+    /* The mapping behind may go on; a file may end before its mapping. */
+    for (unsigned size = PATAS__LOOK; size; size--)
+        if (!patas__os_read(entry, survey->bytes, size)) {
+            survey->size = (uint8_t)size;
+            return;
+        }
+}
+
+static patas_status survey_status(unsigned reason)
+{
+    switch (reason) {
+    case PATAS_REASON_BREAKPOINT:
+        return PATAS_ERR_CHANGED;
+    case PATAS_REASON_RSEQ:
+        return PATAS_ERR_UNSUPPORTED;
+    default:
+        return PATAS_ERR_NOT_CODE;
+    }
+}
+
+static patas_status survey(struct patas__request *request,
+                           struct patas__module *module, patas_error *error)
+{
+    struct patas__survey *it = &request->survey;
+    uint64_t trouble;
+    it->entry  = request->entry;
+    it->size   = 0;
+    it->enters = 0;
+    read_bytes(it, module != NULL);
+    unsigned reason = patas__survey(patas__isa_host(), it, request->extent,
+                                    request->padding, &trouble);
+    if (reason)
+        return refuse(error, survey_status(reason), reason, request->asked,
+                      (uintptr_t)trouble);
+    if (module)
+        it->enters |= patas__module_branches(module, it->entry, PATAS__JUMP,
+                                             it->entry + it->cover,
+                                             request->batch);
+    return PATAS_OK;
+}
+
+/* ---- 4 to 6 form, island, relocation ---------------------------------------- */
+
+static bool gap_free(uint64_t gap)
+{
+    for (unsigned i = 0; i < seen.gap_count; i++)
+        if (seen.gaps[i] < gap + GAP_JUMP && gap < seen.gaps[i] + GAP_JUMP)
+            return false;
+    return seen.gap_count < GAPS &&
+           !patas__target_overlap((uintptr_t)gap, GAP_JUMP);
+}
+
+/* A place for a jump in [from, from + size), reachable by the short jump. */
+static uint64_t gap_in(const struct patas__survey *survey, uint64_t from,
+                       uint64_t size)
+{
+    bool trap = survey->starts & 2;
+    for (uint64_t gap = from; gap + GAP_JUMP <= from + size; gap++) {
+        int64_t distance = (int64_t)(gap - (survey->entry + 2));
+        if (distance < -128 || distance > 127 || !gap_free(gap) ||
+            (trap && !patas__trap_is((uint8_t)distance)))
+            continue;
+        return gap;
+    }
+    return 0;
+}
+
+/* Padding behind this function, or behind one in front of it. */
+static uint64_t find_gap(const struct patas__request *request,
+                         const struct patas__module *module)
+{
+    const struct patas__survey *it = &request->survey;
+    uint64_t gap = gap_in(it, it->entry + request->extent, request->padding);
+    if (!module)
+        return gap;
+    for (uint64_t back = 1; back <= 128 && !gap; back++) {
+        struct patas__extent extent = {0};
+        if (!patas__extent_find(&module->image, it->entry - back, &extent))
+            continue;
+        gap  = gap_in(it, extent.start + extent.size, extent.padding);
+        back = it->entry - extent.start; /* on to the one in front of it */
+    }
+    return gap;
+}
+
+/* It is switched on before a process's first instruction, or never. */
+static bool shadow_stack(void)
+{
+    if (!seen.shadow_stack)
+        seen.shadow_stack = patas__os_shadow_stack() ? 1 : -1;
+    return seen.shadow_stack > 0;
+}
+
+/* Moves the head to island memory. */
+static unsigned relocate(struct patas__request *request, bool dry,
+                         struct patas__move *move, uintptr_t *head)
+{
+    const struct patas__survey *it = &request->survey;
+    enum { JUMP_BACK = 5, GROWN = 48 };
+    size_t guess = (size_t)request->plan.want + JUMP_BACK +
+                   (it->plain ? 0 : GROWN);
+    move->from         = it->entry;
+    move->bytes        = it->bytes;
+    move->size         = it->size;
+    move->want         = request->plan.want;
+    move->shadow_stack = shadow_stack();
+    for (unsigned round = 0; round < 2; round++) {
+        if (patas__island_code(request->entry, guess, head))
+            return PATAS_REASON_NO_ADDRESS;
+        move->to        = *head;
+        unsigned reason = patas__isa_host()->relocate(move);
+        size_t used     = reason || dry ? 0 : move->code_size;
+        if (used <= guess)
+            patas__island_free(*head + used, guess - used);
+        if (reason || dry || used <= guess)
+            return reason;
+        patas__island_free(*head, guess);
+        guess = move->code_size;
+    }
+    return PATAS_REASON_NO_ADDRESS;
+}
+
+static void fill_carry(struct patas__target *target,
+                       const struct patas__request *request,
+                       const struct patas__move *move)
+{
+    unsigned last = target->form == PATAS_FORM_TRAP_BYTES   ? 4
+                    : target->form == PATAS_FORM_SHORT_JUMP ? 1
+                                                            : 0;
+    for (unsigned k = 1; k <= 4; k++) {
+        bool carried = k <= last && request->survey.starts >> k & 1 &&
+                       k < move->moved;
+        target->carry[k - 1] = carried ? move->map[k] : 0xff;
+    }
+}
+
+static void fill_stub(struct patas__target *target, uintptr_t stub,
+                      const uintptr_t *slot)
+{
+    target->stub = (int32_t)(stub - (target->entry + PATAS__JUMP));
+    target->slot = (int32_t)((uintptr_t)slot - (stub + PATAS__STUB_SIZE));
+}
+
+static int write_stub(const struct patas__target *target)
+{
+    uint8_t bytes[PATAS__STUB_SIZE] = {0xff, 0x25}; /* jmp *slot(%rip) */
+    patas__store32(bytes + 2, (uint32_t)target->slot);
+    return patas__island_write(patas__target_island(target), bytes,
+                               sizeof bytes);
+}
+
+/* Turns a plan whose stub is found into a record. */
+static unsigned build(struct patas__request *request, uint32_t module,
+                      struct patas__target *target)
+{
+    struct patas__move move;
+    uintptr_t head, *slot;
+    unsigned reason = relocate(request, false, &move, &head);
+    if (reason) {
+        request->in_the_way = (uintptr_t)move.trouble;
+        return reason;
+    }
+    request->moved = (unsigned)move.moved;
+    if (patas__island_slot(request->stub, &slot)) {
+        patas__island_free(head, move.code_size);
+        return PATAS_REASON_NO_ADDRESS;
+    }
+    target->entry  = request->entry;
+    target->head   = (int32_t)(head - request->entry);
+    target->module = (uint16_t)module;
+    target->form   = (uint8_t)request->plan.form;
+    target->owned   = request->plan.owned;
+    target->written = request->plan.written;
+    memcpy(target->before, request->survey.bytes, sizeof target->before);
+    fill_stub(target, request->stub, slot);
+    fill_carry(target, request, &move);
+    *slot = head;
+    if (patas__island_write(head, move.code, move.code_size) ||
+        write_stub(target)) {
+        patas__island_slot_free(slot);
+        patas__island_free(head, move.code_size);
+        return PATAS_REASON_NO_WRITE;
+    }
+    return PATAS_REASON_NONE;
+}
+
+static unsigned try_form(struct patas__request *request, patas_form form,
+                         struct patas__module *module, uint32_t module_index,
+                         bool unlimited, bool dry,
+                         struct patas__target *target)
+{
+    uint64_t trouble = 0;
+    unsigned unit    = patas__commit_unit(request->entry);
+    if (!unit)
+        return PATAS_REASON_NO_WRITE;
+    unsigned reason = patas__plan_form(&request->survey, form, request->flags,
+                                       unit, &request->plan, &trouble);
+    if (reason) {
+        request->in_the_way = (uintptr_t)trouble;
+        return reason;
+    }
+    uintptr_t other =
+        patas__target_overlap(request->entry, request->plan.owned);
+    if (other) {
+        request->in_the_way = other;
+        return PATAS_REASON_TAKEN;
+    }
+    request->gap = 0;
+    if (form == PATAS_FORM_SHORT_JUMP) {
+        request->gap = (uintptr_t)find_gap(request, module);
+        if (!request->gap)
+            return PATAS_REASON_NO_PADDING;
+        request->plan.reach.origin = request->gap + GAP_JUMP;
+    }
+    reason = patas__island_stub(&request->plan.reach, patas__target_count(),
+                                unlimited, dry, &request->stub);
+    if (reason)
+        return reason;
+    if (dry) {
+        struct patas__move move;
+        uintptr_t head;
+        reason              = relocate(request, true, &move, &head);
+        request->moved      = reason ? 0 : (unsigned)move.moved;
+        request->in_the_way = reason ? (uintptr_t)move.trouble : 0;
+        return reason;
+    }
+    reason = build(request, module_index, target);
+    if (reason)
+        patas__island_free(request->stub, PATAS__STUB_SIZE);
+    return reason;
+}
+
+/* What to tell when every form was passed by. */
+static patas_status all_passed(const struct patas__request *request,
+                               patas_error *error)
+{
+    /* The last that is no mere "not allowed" tells most. */
+    static const uint8_t order[] = {
+        PATAS_FORM_TRAP_BYTES, PATAS_FORM_SHORT_JUMP, PATAS_FORM_KEPT_BYTES,
+        PATAS_FORM_PERMANENT_TRAP, PATAS_FORM_ONE_INSTRUCTION};
+    unsigned reason = request->passed_by[order[0]];
+    for (unsigned i = 0; i < sizeof order; i++) {
+        unsigned this = request->passed_by[order[i]];
+        if (this == PATAS_REASON_CANNOT_MOVE ||
+            this == PATAS_REASON_OUT_OF_REACH ||
+            this == PATAS_REASON_SHADOW_STACK)
+            return refuse(error, PATAS_ERR_CANNOT_MOVE, this, request->asked,
+                          request->in_the_way);
+        if (this == PATAS_REASON_NO_WRITE)
+            return refuse(error, PATAS_ERR_DENIED, this, request->asked,
+                          request->entry);
+        if (this == PATAS_REASON_TAKEN)
+            return refuse(error, PATAS_ERR_NO_ROOM, this, request->asked,
+                          request->in_the_way);
+    }
+    patas_status status = reason == PATAS_REASON_NO_ADDRESS
+                              ? PATAS_ERR_NO_MEMORY
+                              : PATAS_ERR_NO_ROOM;
+    return refuse(error, status, reason, request->asked, request->in_the_way);
+}
+
+static patas_status choose(struct patas__request *request,
+                           struct patas__module *module, uint32_t module_index,
+                           bool dry, struct patas__target *target,
+                           patas_error *error)
+{
+    uintptr_t in_the_way = 0;
+    memset(request->passed_by, 0, sizeof request->passed_by);
+    for (unsigned form = PATAS_FORM_ONE_INSTRUCTION;
+         form <= PATAS_FORM_PERMANENT_TRAP; form++) {
+        request->in_the_way = 0;
+        unsigned reason     = try_form(request, (patas_form)form, module,
+                                       module_index, false, dry, target);
+        if (!reason)
+            return PATAS_OK;
+        request->passed_by[form] = (uint8_t)reason;
+        if (request->in_the_way)
+            in_the_way = request->in_the_way;
+    }
+    request->in_the_way = in_the_way;
+    /* Rather a mapping too many than no patch. */
+    if (request->passed_by[PATAS_FORM_KEPT_BYTES] == PATAS_REASON_BUDGET &&
+        !try_form(request, PATAS_FORM_KEPT_BYTES, module, module_index, true,
+                  dry, target)) {
+        request->passed_by[PATAS_FORM_KEPT_BYTES] = 0;
+        return PATAS_OK;
+    }
+    request->plan.form = PATAS_FORM_NONE;
+    return all_passed(request, error);
+}
+
+/* ---- the record --------------------------------------------------------------- */
+
+void patas__target_bytes(const struct patas__target *target, uint8_t before[8],
+                         uint8_t after[8])
+{
+    memset(before, 0, 8);
+    memcpy(before, target->before, sizeof target->before);
+    memcpy(after, before, 8);
+    switch (target->form) {
+    case PATAS_FORM_SHORT_JUMP:
+        after[0] = 0xeb;
+        after[1] = target->after;
+        break;
+    case PATAS_FORM_PERMANENT_TRAP:
+        after[0] = target->after;
+        break;
+    default:
+        after[0] = 0xe9;
+        patas__store32(after + 1, (uint32_t)target->stub);
+        break;
+    }
+}
+
+/* The jump in padding goes live first, and stays: whoever took the short jump
+ * may stand in front of it for as long as it likes. */
+static patas_status write_gap(struct patas__request *request,
+                              patas_error *error)
+{
+    struct patas__edit edit = {
+        .address = request->gap, .size = GAP_JUMP, .check = GAP_JUMP};
+    memcpy(edit.before, (const void *)request->gap, GAP_JUMP);
+    edit.after[0] = 0xe9;
+    patas__store32(edit.after + 1,
+                   (uint32_t)(request->stub - (request->gap + GAP_JUMP)));
+    int err = patas__island_publish();
+    if (err)
+        return refuse(error, PATAS_ERR_DENIED, PATAS_REASON_NO_WRITE,
+                      request->asked, request->gap);
+    /* Nobody executes padding: two stores are as good as one. */
+    struct patas__edit halves[2] = {edit, edit};
+    unsigned first = 8 - (unsigned)(request->gap % 8);
+    if (first >= GAP_JUMP)
+        return patas__commit(&edit, 1, error);
+    halves[0].size = halves[0].check = (uint8_t)first;
+    halves[1].address += first;
+    halves[1].size = halves[1].check = (uint8_t)(GAP_JUMP - first);
+    memcpy(halves[1].before, edit.before + first, GAP_JUMP - first);
+    memcpy(halves[1].after, edit.after + first, GAP_JUMP - first);
+    return patas__commit(halves, 2, error);
+}
+
+static patas_status check_known(const struct patas__request *request,
+                                const struct patas__target *target,
+                                patas_error *error)
+{
+    bool traps = target->form == PATAS_FORM_TRAP_BYTES ||
+                 target->form == PATAS_FORM_PERMANENT_TRAP ||
+                 (target->form == PATAS_FORM_SHORT_JUMP &&
+                  target->carry[0] != 0xff);
+    if (traps && request->flags & PATAS_STRICT)
+        return refuse(error, PATAS_ERR_NO_ROOM, PATAS_REASON_STRICT,
+                      request->asked, target->entry);
+    if (target->form == PATAS_FORM_PERMANENT_TRAP &&
+        !(request->flags & PATAS_ALLOW_TRAP))
+        return refuse(error, PATAS_ERR_NO_ROOM, PATAS_REASON_TRAP_NOT_ALLOWED,
+                      request->asked, target->entry);
+    return PATAS_OK;
+}
+
+static patas_status new_target(struct patas__request *request,
+                               struct patas__module *module,
+                               uint32_t module_index, uint32_t *index,
+                               patas_error *error)
+{
+    *index = patas__target_new();
+    if (!*index)
+        return refuse(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE,
+                      request->asked, 0);
+    struct patas__target *target = patas__target_get(*index);
+    patas_status status =
+        choose(request, module, module_index, false, target, error);
+    if (status == PATAS_OK && request->gap) {
+        status = write_gap(request, error);
+        if (status == PATAS_OK)
+            seen.gaps[seen.gap_count++] = request->gap;
+        target->after = (uint8_t)(request->gap - (request->entry + 2));
+    }
+    if (status == PATAS_OK && target->form == PATAS_FORM_PERMANENT_TRAP) {
+        unsigned count;
+        target->after = patas__trap_bytes(&count)[0];
+    }
+    if (status == PATAS_OK && !patas__target_publish(*index))
+        status = refuse(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE,
+                        request->asked, 0);
+    if (status != PATAS_OK)
+        patas__target_forget(*index);
+    return status;
+}
+
+patas_status patas__prepare(struct patas__request *request, bool dry,
+                            uint32_t *target, patas_error *error)
+{
+    uint32_t module_index;
+    request->extent = request->padding = 0;
+    request->entry = patas__resolve(request->asked, request->flags);
+    struct patas__module *module =
+        patas__module_at(request->entry, &module_index);
+    patas_status status = check_target(request, module, error);
+    if (status != PATAS_OK)
+        return status;
+    *target = patas__target_find(request->entry);
+    if (*target && !dry)
+        return check_known(request, patas__target_get(*target), error);
+    status = check_extent(request, module, error);
+    if (status == PATAS_OK)
+        status = survey(request, module, error);
+    if (status != PATAS_OK)
+        return status;
+    if (dry)
+        return choose(request, module, module_index, true, NULL, error);
+    return new_target(request, module, module_index, target, error);
+}
+
+patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
+{
+    struct patas__target *target  = patas__target_get(index);
+    struct patas__request request = {.asked = target->entry,
+                                     .entry = target->entry,
+                                     .flags = PATAS_STRICT};
+    uint32_t module_index;
+    uint64_t trouble;
+    uintptr_t *slot;
+    struct patas__module *module =
+        patas__module_at(target->entry, &module_index);
+    patas_status status = check_extent(&request, module, error);
+    if (status == PATAS_OK)
+        status = survey(&request, module, error);
+    if (status != PATAS_OK)
+        return status;
+    unsigned reason = patas__plan_form(
+        &request.survey, PATAS_FORM_KEPT_BYTES, PATAS_STRICT,
+        patas__commit_unit(target->entry), &request.plan, &trouble);
+    if (!reason)
+        reason = patas__island_stub(&request.plan.reach, 0, true, false,
+                                    &request.stub);
+    if (reason || patas__island_slot(request.stub, &slot))
+        return refuse(error, PATAS_ERR_BLOCKED,
+                      reason ? reason : PATAS_REASON_NO_ADDRESS, target->entry,
+                      0);
+    /* The head moves more than it need; it is right for this form, too. */
+    *slot = patas__target_head(target);
+    fill_stub(target, request.stub, slot);
+    target->form    = PATAS_FORM_KEPT_BYTES;
+    target->written = request.plan.written;
+    if (write_stub(target))
+        return refuse(error, PATAS_ERR_DENIED, PATAS_REASON_NO_WRITE,
+                      target->entry, request.stub);
+    return PATAS_OK;
+}
+
+patas_status patas__prepare_slot(uintptr_t slot, uint32_t *index,
+                                 patas_error *error)
+{
+    struct patas__region region;
+    if (!slot || slot % sizeof(uintptr_t))
+        return refuse(error, PATAS_ERR_ARGUMENT,
+                      slot ? PATAS_REASON_MID_INSTRUCTION : PATAS_REASON_NULL,
+                      slot, slot);
+    int err = patas__os_region(slot, &region);
+    if (err == 2 || (!err && !(region.prot & PATAS__READ)))
+        return refuse(error, PATAS_ERR_ARGUMENT, PATAS_REASON_UNMAPPED, slot,
+                      slot);
+    if (!err && region.shared)
+        return refuse(error, PATAS_ERR_UNSUPPORTED, PATAS_REASON_SHARED_FILE,
+                      slot, slot);
+    *index = patas__target_find(slot);
+    struct patas__target *target = patas__target_get(*index);
+    if (*index) {
+        if (patas__stack_unused(*index)) { /* the program may have changed it */
+            target->old   = *(const uintptr_t *)slot;
+            target->state = PATAS__READY;
+        }
+        return PATAS_OK;
+    }
+    *index = patas__target_new();
+    if (!*index)
+        return refuse(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, slot, 0);
+    target          = patas__target_get(*index);
+    uint32_t module = 0;
+    (void)patas__module_at(slot, &module);
+    target->entry  = slot;
+    target->module = (uint16_t)module;
+    target->form   = PATAS_FORM_SLOT;
+    target->old    = *(const uintptr_t *)slot;
+    target->owned = target->written = 0;
+    if (patas__target_publish(*index))
+        return PATAS_OK;
+    patas__target_forget(*index);
+    return refuse(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, slot, 0);
+}

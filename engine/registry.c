@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The records of targets and patches, and the index by address.
+ */
+#include "registry.h"
+
+#include "island.h"
+#include "table.h"
+#include "trap.h"
+
+enum { LINE = 8, INDEX_FIRST = 1024, STUB_CODE = 6, THUNK_CODE = 13 };
+
+/* Open addressing over the 8-byte line of the entry; 0 = empty. */
+struct index {
+    uint32_t mask;
+    uint32_t used;
+    uint32_t slots[];
+};
+
+static struct {
+    struct patas__table targets, patches;
+    struct index *index;    /* read without the lock */
+    struct index *old;      /* replaced, perhaps still being read */
+    uint32_t free_patches;  /* list through `below` */
+    uint32_t readers;       /* carries under way */
+    uint32_t marks;
+    size_t bytes;
+} book;
+
+struct patas__target *patas__target_get(uint32_t index)
+{
+    return patas__table_at(&book.targets, sizeof(struct patas__target), index);
+}
+
+struct patas__patch *patas__patch_get(uint32_t index)
+{
+    return patas__table_at(&book.patches, sizeof(struct patas__patch), index);
+}
+
+uint32_t patas__target_count(void)
+{
+    return book.targets.count;
+}
+
+uint32_t patas__patch_count(void)
+{
+    return book.patches.count;
+}
+
+uint32_t patas__mark(void)
+{
+    return book.marks;
+}
+
+/* ---- the index ------------------------------------------------------------- */
+
+static uint32_t line_hash(uintptr_t line)
+{
+    return (uint32_t)((line * 0x9e3779b97f4a7c15u) >> 32);
+}
+
+static size_t index_bytes(uint32_t slots)
+{
+    return sizeof(struct index) + slots * sizeof(uint32_t);
+}
+
+static void index_put(struct index *index, uint32_t target)
+{
+    uintptr_t line = patas__target_get(target)->entry / LINE;
+    uint32_t at    = line_hash(line) & index->mask;
+    while (index->slots[at])
+        at = (at + 1) & index->mask;
+    __atomic_store_n(&index->slots[at], target, __ATOMIC_RELEASE);
+    index->used++;
+}
+
+/* The old one can go once no carry reads it. */
+static void index_collect(void)
+{
+    if (!book.old || __atomic_load_n(&book.readers, __ATOMIC_SEQ_CST))
+        return;
+    size_t size = index_bytes(book.old->mask + 1);
+    patas__os_unmap(book.old, size);
+    book.bytes -= size;
+    book.old = NULL;
+}
+
+static bool index_grow(void)
+{
+    uint32_t slots = book.index ? (book.index->mask + 1) * 2 : INDEX_FIRST;
+    void *memory;
+    index_collect();
+    if (book.old || patas__os_map(index_bytes(slots),
+                                  PATAS__READ | PATAS__WRITE, &memory))
+        return false;
+    book.bytes += index_bytes(slots);
+    struct index *grown = memory;
+    grown->mask         = slots - 1;
+    for (uint32_t i = 0; book.index && i <= book.index->mask; i++) {
+        uint32_t target = book.index->slots[i];
+        if (target && patas__target_get(target)->state != PATAS__RETIRED)
+            index_put(grown, target);
+    }
+    book.old = book.index;
+    __atomic_store_n(&book.index, grown, __ATOMIC_SEQ_CST);
+    index_collect();
+    return true;
+}
+
+/* The live target in this line whose entry passes `low` <= entry <= `high`. */
+static uint32_t index_find(const struct index *index, uintptr_t line,
+                           uintptr_t low, uintptr_t high)
+{
+    if (!index)
+        return 0;
+    for (uint32_t at = line_hash(line) & index->mask;;
+         at          = (at + 1) & index->mask) {
+        uint32_t target = __atomic_load_n(&index->slots[at], __ATOMIC_ACQUIRE);
+        if (!target)
+            return 0;
+        const struct patas__target *record = patas__target_get(target);
+        if (record->entry >= low && record->entry <= high &&
+            record->state != PATAS__RETIRED)
+            return target;
+    }
+}
+
+uint32_t patas__target_find(uintptr_t entry)
+{
+    return index_find(book.index, entry / LINE, entry, entry);
+}
+
+uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
+{
+    enum { REACH = 4 }; /* a window is 5 bytes at most */
+    for (uintptr_t line = (entry - REACH) / LINE;
+         line <= (entry + REACH) / LINE; line++)
+        for (uintptr_t at = line * LINE; at < line * LINE + LINE; at++) {
+            if (at == entry || at + REACH < entry || at >= entry + size)
+                continue;
+            uint32_t found = index_find(book.index, line, at, line * LINE + 7);
+            if (!found)
+                break;
+            const struct patas__target *other = patas__target_get(found);
+            at                                = other->entry;
+            if (at != entry && at < entry + size && at + other->owned > entry)
+                return at;
+        }
+    return 0;
+}
+
+/* ---- targets ---------------------------------------------------------------- */
+
+uint32_t patas__target_new(void)
+{
+    return patas__table_add(&book.targets, sizeof(struct patas__target));
+}
+
+void patas__target_forget(uint32_t index)
+{
+    patas__target_get(index)->state = PATAS__RETIRED;
+    if (index + 1 == book.targets.count) {
+        memset(patas__target_get(index), 0, sizeof(struct patas__target));
+        book.targets.count--;
+    }
+}
+
+bool patas__target_publish(uint32_t index)
+{
+    if ((!book.index || book.index->used * 3 >= book.index->mask * 2) &&
+        !index_grow() &&
+        (!book.index || book.index->used + 1 >= book.index->mask))
+        return false;
+    index_put(book.index, index);
+    return true;
+}
+
+uintptr_t *patas__target_slot(const struct patas__target *target)
+{
+    if (target->form == PATAS_FORM_SLOT)
+        return (uintptr_t *)target->entry;
+    return (uintptr_t *)(patas__target_island(target) + STUB_CODE +
+                         (uintptr_t)(intptr_t)target->slot);
+}
+
+uintptr_t patas__target_base(const struct patas__target *target)
+{
+    return target->form == PATAS_FORM_SLOT ? target->old
+                                           : patas__target_head(target);
+}
+
+uintptr_t patas__registry_carry(uintptr_t pc)
+{
+    uintptr_t to = 0;
+    __atomic_add_fetch(&book.readers, 1, __ATOMIC_SEQ_CST);
+    const struct index *index = __atomic_load_n(&book.index, __ATOMIC_SEQ_CST);
+    for (unsigned back = 0; back <= 4 && !to; back++) {
+        uintptr_t entry = pc - back;
+        uint32_t found  = index_find(index, entry / LINE, entry, entry);
+        if (!found)
+            continue;
+        const struct patas__target *target = patas__target_get(found);
+        if (target->form == PATAS_FORM_SLOT)
+            continue;
+        if (back && target->carry[back - 1] != 0xff)
+            to = patas__target_head(target) + target->carry[back - 1];
+        else if (!back && target->form == PATAS_FORM_PERMANENT_TRAP)
+            to = __atomic_load_n(patas__target_slot(target), __ATOMIC_ACQUIRE);
+    }
+    __atomic_sub_fetch(&book.readers, 1, __ATOMIC_SEQ_CST);
+    return to;
+}
+
+/* ---- patches ------------------------------------------------------------------ */
+
+patas_patch *patas__handle(uint32_t index)
+{
+    uint64_t generation = patas__patch_get(index)->generation;
+    return (patas_patch *)(uintptr_t)(generation << 32 | index);
+}
+
+uint32_t patas__handle_index(const patas_patch *patch)
+{
+    uint64_t value      = (uintptr_t)patch;
+    uint32_t index      = (uint32_t)value;
+    uint32_t generation = (uint32_t)(value >> 32);
+    if (!index || index >= __atomic_load_n(&book.patches.count,
+                                           __ATOMIC_ACQUIRE))
+        return 0;
+    const struct patas__patch *record = patas__patch_get(index);
+    return record->target && record->generation == generation &&
+                   !(record->flags & PATAS__GHOST)
+               ? index
+               : 0;
+}
+
+/* `jmp *slot`: where is the slot of the stub at `code`? */
+static uintptr_t *stub_slot(uintptr_t code)
+{
+    int32_t displacement =
+        (int32_t)patas__load32((const void *)(code + STUB_CODE - 4));
+    return (uintptr_t *)(code + STUB_CODE + (uintptr_t)(intptr_t)displacement);
+}
+
+/* A thunk, at `code`:  mov context(%rip), %r10;  jmp *replacement(%rip) */
+static uintptr_t *thunk_slot(uintptr_t code, unsigned end)
+{
+    int32_t displacement =
+        (int32_t)patas__load32((const void *)(code + end - 4));
+    return (uintptr_t *)(code + end + (uintptr_t)(intptr_t)displacement);
+}
+
+uintptr_t patas__patch_original(const struct patas__patch *patch)
+{
+    const struct patas__target *target = patas__target_get(patch->target);
+    return patch->stub ? target->entry + (uintptr_t)(intptr_t)patch->stub
+                       : patas__target_base(target);
+}
+
+uintptr_t patas__patch_replacement(const struct patas__patch *patch)
+{
+    if (patch->flags & PATAS__THUNK)
+        return *thunk_slot(patch->enter, THUNK_CODE);
+    return patch->enter;
+}
+
+static bool same_use(const struct patas__patch *patch, uintptr_t replacement,
+                     const patas_options *options)
+{
+    bool thunk = options && options->context;
+    if (thunk != !!(patch->flags & PATAS__THUNK) ||
+        patas__patch_replacement(patch) != replacement)
+        return false;
+    return !thunk || *thunk_slot(patch->enter, 7) == (uintptr_t)options->context;
+}
+
+/* Code of `size` bytes near `near` whose `jmp *slot` ends at `end`, with that
+ * slot; both given back on failure. */
+static int take_jump(uintptr_t near, size_t size, uintptr_t *code,
+                     uintptr_t **slot)
+{
+    int err = patas__island_code(near, size, code);
+    if (err)
+        return err;
+    err = patas__island_slot(*code, slot);
+    if (err)
+        patas__island_free(*code, size);
+    return err;
+}
+
+static void put_slot(uint8_t *bytes, unsigned end, uintptr_t code,
+                     const uintptr_t *slot)
+{
+    patas__store32(bytes + end - 4, (uint32_t)((uintptr_t)slot - (code + end)));
+}
+
+static bool make_thunk(uintptr_t near, uintptr_t replacement,
+                       uintptr_t context, uintptr_t *enter)
+{
+    uint8_t bytes[THUNK_CODE] = {0x4c, 0x8b, 0x15, 0, 0, 0, 0, /* mov, r10 */
+                                 0xff, 0x25, 0,    0, 0, 0};   /* jmp * */
+    uintptr_t *jump, *value;
+    if (take_jump(near, sizeof bytes, enter, &jump))
+        return false;
+    if (patas__island_slot(*enter, &value)) {
+        patas__island_slot_free(jump);
+        patas__island_free(*enter, sizeof bytes);
+        return false;
+    }
+    *jump  = replacement;
+    *value = context;
+    put_slot(bytes, 7, *enter, value);
+    put_slot(bytes, THUNK_CODE, *enter, jump);
+    return !patas__island_write(*enter, bytes, sizeof bytes);
+}
+
+static bool make_stub(const struct patas__target *target,
+                      struct patas__patch *patch)
+{
+    uint8_t bytes[STUB_CODE] = {0xff, 0x25, 0, 0, 0, 0}; /* jmp * */
+    uintptr_t code, *slot;
+    if (take_jump(target->entry, sizeof bytes, &code, &slot))
+        return false;
+    *slot = patas__target_base(target);
+    put_slot(bytes, STUB_CODE, code, slot);
+    patch->stub = (int32_t)(code - target->entry);
+    return !patas__island_write(code, bytes, sizeof bytes);
+}
+
+/* Code that nobody could ever call. */
+static void release_code(const struct patas__target *target,
+                         struct patas__patch *patch)
+{
+    if (patch->stub) {
+        uintptr_t code = target->entry + (uintptr_t)(intptr_t)patch->stub;
+        patas__island_slot_free(stub_slot(code));
+        patas__island_free(code, STUB_CODE);
+        patch->stub = 0;
+    }
+    if (patch->flags & PATAS__THUNK) {
+        patas__island_slot_free(thunk_slot(patch->enter, 7));
+        patas__island_slot_free(thunk_slot(patch->enter, THUNK_CODE));
+        patas__island_free(patch->enter, THUNK_CODE);
+        patch->flags &= (uint8_t)~PATAS__THUNK;
+    }
+}
+
+/* A ghost of the same use, taken out of the list for a new life. */
+static uint32_t take_ghost(struct patas__target *target, uintptr_t replacement,
+                           const patas_options *options)
+{
+    for (uint32_t *link = &target->top; *link;) {
+        uint32_t index             = *link;
+        struct patas__patch *patch = patas__patch_get(index);
+        if (patch->flags & PATAS__GHOST &&
+            same_use(patch, replacement, options)) {
+            *link = patch->below;
+            return index;
+        }
+        link = &patch->below;
+    }
+    return 0;
+}
+
+static uint32_t take_record(void)
+{
+    uint32_t index = book.free_patches;
+    if (index)
+        book.free_patches = patas__patch_get(index)->below;
+    else
+        index = patas__table_add(&book.patches, sizeof(struct patas__patch));
+    return index;
+}
+
+static void give_record(uint32_t index)
+{
+    struct patas__patch *patch = patas__patch_get(index);
+    __atomic_store_n(&patch->target, 0, __ATOMIC_RELEASE);
+    patch->flags      = 0;
+    patch->stub       = 0;
+    patch->below      = book.free_patches;
+    book.free_patches = index;
+}
+
+patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
+                              const patas_options *options, uint32_t *index)
+{
+    struct patas__target *target = patas__target_get(target_index);
+    uintptr_t enter              = replacement;
+    uint32_t ghost = take_ghost(target, replacement, options);
+    *index         = ghost ? ghost : take_record();
+    if (!*index)
+        return PATAS_ERR_NO_MEMORY;
+    struct patas__patch *patch = patas__patch_get(*index);
+    if (!ghost) {
+        uint8_t thunk = options && options->context ? PATAS__THUNK : 0;
+        if (thunk && !make_thunk(target->entry, replacement,
+                                 (uintptr_t)options->context, &enter)) {
+            give_record(*index);
+            return PATAS_ERR_NO_MEMORY;
+        }
+        patch->enter = enter;
+        patch->flags = thunk;
+    }
+    /* Only the lowest of all does without a stub. */
+    if (target->top && !patch->stub && !make_stub(target, patch)) {
+        release_code(target, patch);
+        give_record(*index);
+        return PATAS_ERR_NO_MEMORY;
+    }
+    patch->flags = (uint8_t)((patch->flags & PATAS__THUNK) | PATAS__PENDING);
+    patch->below = target->top;
+    patch->mark  = ++book.marks;
+    patch->generation = (patch->generation + 1) & 0x7fffffff;
+    __atomic_store_n(&patch->target, target_index, __ATOMIC_RELEASE);
+    target->top = *index;
+    return PATAS_OK;
+}
+
+void patas__patch_free(uint32_t index, bool unused)
+{
+    struct patas__patch *patch   = patas__patch_get(index);
+    struct patas__target *target = patas__target_get(patch->target);
+    if (!unused && (patch->stub || patch->flags & PATAS__THUNK)) {
+        patch->flags = (uint8_t)((patch->flags & PATAS__THUNK) | PATAS__GHOST);
+        patch->generation = (patch->generation + 1) & 0x7fffffff;
+        return;
+    }
+    for (uint32_t *link = &target->top; *link;
+         link           = &patas__patch_get(*link)->below)
+        if (*link == index) {
+            *link = patch->below;
+            break;
+        }
+    release_code(target, patch);
+    give_record(index);
+}
+
+/* ---- stacks --------------------------------------------------------------------- */
+
+/* Oldest first: what is below is known before what is on top of it. */
+static uintptr_t settle_from(const struct patas__target *target,
+                             uint32_t index)
+{
+    enum { PART = 64 }; /* deeper stacks recur */
+    uint32_t stack[PART], depth = 0;
+    uintptr_t below = patas__target_base(target);
+    for (uint32_t at = index; at && depth < PART;
+         at          = patas__patch_get(at)->below)
+        stack[depth++] = at;
+    if (depth == PART && patas__patch_get(stack[PART - 1])->below)
+        below = settle_from(target, patas__patch_get(stack[PART - 1])->below);
+    while (depth--) {
+        const struct patas__patch *patch = patas__patch_get(stack[depth]);
+        if (patch->stub)
+            __atomic_store_n(stub_slot(patas__patch_original(patch)), below,
+                             __ATOMIC_RELEASE);
+        if ((patch->flags & (PATAS__ON | PATAS__LEAVING)) == PATAS__ON)
+            below = patch->enter;
+    }
+    return below;
+}
+
+uintptr_t patas__stack_settle(uint32_t target_index)
+{
+    const struct patas__target *target = patas__target_get(target_index);
+    return settle_from(target, target->top);
+}
+
+/* Are all patches of the target of one of these kinds? */
+static bool all_are(uint32_t target_index, unsigned flags)
+{
+    for (uint32_t at = patas__target_get(target_index)->top; at;
+         at          = patas__patch_get(at)->below)
+        if (!(patas__patch_get(at)->flags & flags))
+            return false;
+    return true;
+}
+
+bool patas__stack_empty(uint32_t target)
+{
+    return all_are(target, PATAS__PENDING | PATAS__GHOST | PATAS__LEAVING);
+}
+
+bool patas__stack_unused(uint32_t target)
+{
+    return all_are(target, PATAS__GHOST);
+}
+
+size_t patas__registry_bytes(void)
+{
+    return book.bytes + book.targets.count * sizeof(struct patas__target) +
+           book.patches.count * sizeof(struct patas__patch);
+}

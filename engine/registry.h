@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stage 8: who patched what, and the way back.
+ *
+ *     target   one for each function ever patched; its island is kept and
+ *              used again while its module is loaded
+ *     patch    one for each live handle; the patches of a target are a list,
+ *              newest first
+ *
+ * The island jumps through the target's slot, so what a call reaches is one
+ * pointer: the newest patch that is on, or the head. Above the lowest patch,
+ * each patch_original is a stub of its own, `jmp *slot`, whose slot holds what
+ * is below.
+ *
+ * Records never move. Readers without the lock: patas_original() and the trap
+ * handler's carry.
+ */
+#ifndef PATAS_REGISTRY_H
+#define PATAS_REGISTRY_H
+
+#include "module.h"
+#include "os.h"
+#include "patas.h"
+
+enum patas__state {
+    PATAS__READY,     /* planned, island built, entry untouched */
+    PATAS__INSTALLED, /* the entry jumps to the island */
+    PATAS__RETIRED    /* the module is gone */
+};
+
+struct patas__target {
+    uintptr_t entry; /* the function, or the address of a data slot */
+    union {
+        struct {
+            int32_t stub; /* island, relative to entry + 5 */
+            int32_t head; /* relocated code, relative to entry */
+        };
+        uintptr_t old;    /* of a data slot: the pointer that was there */
+    };
+    int32_t slot;     /* relative to the stub's end */
+    uint32_t top;     /* newest patch, 0 = none */
+    uint16_t module;  /* 0 = none */
+    uint8_t form;     /* patas_form */
+    uint8_t state : 7; /* enum patas__state */
+    uint8_t seen_live : 1; /* installed once: its plan is final */
+    uint8_t written;  /* bytes that a patch changes */
+    uint8_t owned;    /* bytes that no other patch may write */
+    union {
+        struct {
+            uint8_t before[5];
+            uint8_t after;    /* the byte that the form alone doesn't tell:
+                                 rel8 of a short jump, the trap */
+            uint8_t carry[4]; /* offset in the head of entry + 1 .. + 4; 0xff
+                                 where nobody can be */
+        };
+        uint8_t current[10];  /* of a data slot: the pointer we put there */
+    };
+};
+
+enum {
+    PATAS__ON      = 1, /* takes part: neither suspended nor pending */
+    PATAS__PENDING = 2, /* in a batch that is not committed */
+    PATAS__GHOST   = 4, /* restored, but its stub may still be called */
+    PATAS__THUNK   = 8, /* `enter` loads a context first */
+    PATAS__LEAVING = 16, /* goes with the commit that is under way */
+    PATAS__OURS    = 32  /* the engine's own: no restore_all takes it */
+};
+
+struct patas__patch {
+    uintptr_t enter;     /* the replacement, or the thunk in front of it */
+    int32_t stub;        /* its original, relative to the target's entry; 0:
+                            the lowest, whose original is the target's base */
+    uint32_t target;
+    uint32_t below;      /* next older patch of this target */
+    uint32_t mark;       /* when it was made */
+    uint32_t generation; /* in the handle, so that a stale one is known */
+    uint8_t flags;       /* PATAS__ON ... */
+};
+
+PATAS__HIDDEN struct patas__target *patas__target_get(uint32_t index);
+PATAS__HIDDEN struct patas__patch *patas__patch_get(uint32_t index);
+PATAS__HIDDEN uint32_t patas__target_count(void); /* index of the last + 1 */
+PATAS__HIDDEN uint32_t patas__patch_count(void);
+
+/* Grows with every patch made; what patas_mark() gives. */
+PATAS__HIDDEN uint32_t patas__mark(void);
+
+/* The live target at this entry, or 0. */
+PATAS__HIDDEN uint32_t patas__target_find(uintptr_t entry);
+
+/* Is a byte of [entry, entry + size) owned by another live target? Then its
+ * entry, else 0. */
+PATAS__HIDDEN uintptr_t patas__target_overlap(uintptr_t entry, unsigned size);
+
+/* A new record, not yet to be found; 0 if memory is short. */
+PATAS__HIDDEN uint32_t patas__target_new(void);
+/* Publishes it under its entry. */
+PATAS__HIDDEN bool patas__target_publish(uint32_t index);
+/* Takes back an unpublished one. */
+PATAS__HIDDEN void patas__target_forget(uint32_t index);
+
+/* Pieces of a target's island. */
+static inline uintptr_t patas__target_island(const struct patas__target *target)
+{
+    return target->entry + 5 + (uintptr_t)(intptr_t)target->stub;
+}
+static inline uintptr_t patas__target_head(const struct patas__target *target)
+{
+    return target->entry + (uintptr_t)(intptr_t)target->head;
+}
+PATAS__HIDDEN uintptr_t *patas__target_slot(const struct patas__target *target);
+
+/* What the lowest patch's original is: the head, or a data slot's old value. */
+PATAS__HIDDEN uintptr_t patas__target_base(const struct patas__target *target);
+
+/* A patch on top of `target`, pending: it is in the list but not yet on.
+ * PATAS_ERR_NO_MEMORY if memory is short. */
+PATAS__HIDDEN patas_status patas__patch_new(uint32_t target,
+                                            uintptr_t replacement,
+                                            const patas_options *options,
+                                            uint32_t *index);
+
+/* Its handle is stale from now on. A stub of its own may still be called, so
+ * such a record stays in the list as a ghost, to be used again when the same
+ * replacement comes back. `unused`: it was never live. */
+PATAS__HIDDEN void patas__patch_free(uint32_t index, bool unused);
+
+/* patas_original() of it. */
+PATAS__HIDDEN uintptr_t patas__patch_original(const struct patas__patch *patch);
+
+/* What was given to patas_replace(): behind the thunk, if there is one. */
+PATAS__HIDDEN uintptr_t
+patas__patch_replacement(const struct patas__patch *patch);
+
+/* Stores into each stub of the target what it is on top of, and returns what
+ * the target's own slot must hold: a call reaches that first. */
+PATAS__HIDDEN uintptr_t patas__stack_settle(uint32_t target);
+
+/* Is no patch left that keeps the entry patched? Pending ones do not. */
+PATAS__HIDDEN bool patas__stack_empty(uint32_t target);
+
+/* Is there no patch at all, but ghosts? */
+PATAS__HIDDEN bool patas__stack_unused(uint32_t target);
+
+PATAS__HIDDEN patas_patch *patas__handle(uint32_t index);
+/* 0 for a stale or foreign handle. */
+PATAS__HIDDEN uint32_t patas__handle_index(const patas_patch *patch);
+
+PATAS__HIDDEN size_t patas__registry_bytes(void);
+
+#endif
