@@ -371,6 +371,8 @@ static const char *reason_text(patas_reason reason)
     case PATAS_REASON_PROTECTION:
         return "the protection of the page at @ can't be found out; let "
                "/proc be readable";
+    case PATAS_REASON_PENDING:
+        return "its batch is not committed yet; commit or abort that first";
     }
     return NULL;
 }
@@ -438,12 +440,16 @@ static void text_errno(struct patas__text *text, int error)
     text_char(text, ')');
 }
 
-/* `@` in a text. What no stage named is said to be unknown, not to be 0. */
-static void text_address(struct patas__text *text, const patas_error *error)
+/* `@` in a text; as its subject the object of the sentence is not named again.
+ * What no stage named is said to be unknown, not to be 0. */
+static void text_address(struct patas__text *text, const patas_error *error,
+                         bool subject)
 {
     uintptr_t address = error->address ? error->address : error->target;
 
-    if (address)
+    if (subject && address == error->target)
+        text_string(text, "it");
+    else if (address)
         text_hex(text, address);
     else
         text_string(text, "an unknown address");
@@ -464,9 +470,11 @@ static void text_thread(struct patas__text *text, const patas_error *error)
 static const char *text_filled(struct patas__text *text, const char *string,
                                char end, const patas_error *error)
 {
+    const char *start = string;
+
     for (; *string && *string != end; string++) {
         if (*string == '@')
-            text_address(text, error);
+            text_address(text, error, string == start);
         else if (*string == '#')
             text_thread(text, error);
         else
@@ -519,10 +527,10 @@ size_t patas_error_text(const patas_error *error, char *text, size_t size)
     what = status_text(error->status);
     why = reason_text((patas_reason)error->reason);
     what = text_filled(&out, what, ':', error);
-    what = text_filled(&out, why ? ": " : what, ';', error);
-    what = text_filled(&out, why ? why : what, ';', error);
+    text_string(&out, ": ");
+    why = text_filled(&out, why ? why : what + 2, ';', error);
     text_errno(&out, error->os_errno);
-    text_filled(&out, what, 0, error);
+    text_filled(&out, why, 0, error);
     text_string(&out, unchanged_text(error->status));
     return text_end(&out);
 }

@@ -13,7 +13,7 @@
 
 enum {
     LAST_STATUS = PATAS_ERR_UNSUPPORTED,
-    LAST_REASON = PATAS_REASON_PROTECTION,
+    LAST_REASON = PATAS_REASON_PENDING,
     ROOM = 1024
 };
 
@@ -115,6 +115,13 @@ START_TEST(what_is_in_the_way_is_named)
     ck_assert_str_eq(text, "0x401136: its code can't be moved: the instruction "
                            "at 0x7f00abcd1150 would not do the same elsewhere; "
                            "replace its callers instead. Nothing was changed.");
+
+    error = error_of(PATAS_ERR_ARGUMENT, PATAS_REASON_NOT_EXECUTABLE);
+    tell(&error, text);
+    ck_assert_ptr_nonnull(strstr(text, ": 0x7f00abcd1150 is stack, heap"));
+    error.address = error.target;
+    tell(&error, text);
+    ck_assert_ptr_nonnull(strstr(text, ": it is stack, heap"));
 
     error = error_of(PATAS_ERR_BLOCKED, PATAS_REASON_NO_PTRACE);
     tell(&error, text);
