@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the trap stage knows of the kernel's signal interface, and what it asks
+ * of the machine. The machine's part is one file, chosen by the build:
+ * os/linux/trap_x86_64.c.
+ *
+ * The layouts are the kernel's, not the C library's, and stand here instead of
+ * <signal.h> because a handler must not depend on either's version of them.
+ */
+#ifndef PATAS_TRAP_HOST_H
+#define PATAS_TRAP_HOST_H
+
+#include "bytes.h"
+#include "patas.h"
+
+enum {
+    PATAS__SIGILL = 4,
+    PATAS__SIGTRAP = 5,
+    PATAS__SIGBUS = 7,
+    PATAS__SIGFPE = 8,
+    PATAS__SIGKILL = 9,
+    PATAS__SIGSEGV = 11,
+    PATAS__SIGCHLD = 17,
+    PATAS__SIGSTOP = 19
+};
+
+/* Bit of a signal in the kernel's 64-bit set. */
+#define PATAS__SIGNAL_BIT(number) (UINT64_C(1) << ((number)-1))
+
+/* A thread with one of these blocked is killed by a trap. */
+#define PATAS__TRAP_SIGNALS \
+    (PATAS__SIGNAL_BIT(PATAS__SIGILL) | PATAS__SIGNAL_BIT(PATAS__SIGTRAP))
+
+/* rt_sigaction's structure (x86-64, and every other one with a restorer). */
+struct patas__action {
+    uintptr_t handler;  /* a function, or one of PATAS__SIG_* */
+    uint64_t flags;     /* PATAS__SA_* */
+    uintptr_t restorer; /* what the handler returns to */
+    uint64_t mask;      /* blocked meanwhile */
+};
+
+enum {
+    PATAS__SIG_DFL = 0,
+    PATAS__SIG_IGN = 1
+};
+
+/* Not an enum: SA_RESETHAND is no int. */
+#define PATAS__SA_SIGINFO   UINT64_C(0x00000004)
+#define PATAS__SA_RESTORER  UINT64_C(0x04000000)
+#define PATAS__SA_ONSTACK   UINT64_C(0x08000000)
+#define PATAS__SA_RESTART   UINT64_C(0x10000000)
+#define PATAS__SA_NODEFER   UINT64_C(0x40000000)
+#define PATAS__SA_RESETHAND UINT64_C(0x80000000)
+
+/* How siginfo_t begins. A code above 0 is the kernel's own; others came from
+ * kill(), sigqueue(), a timer (sigaction(2), si_code). */
+struct patas__signal_info {
+    int number;
+    int error;
+    int code;
+};
+
+/*
+ * The handler's entry, as the kernel calls it. It asks patas__trap_handle() and
+ * returns to the interrupted code, or jumps to the function that this names,
+ * with the stack and the arguments as the kernel made them: a chained handler
+ * can't tell that we were there.
+ */
+PATAS__HIDDEN void patas__trap_entry(void);
+PATAS__HIDDEN patas_fn patas__trap_handle(int number,
+                                          struct patas__signal_info *info,
+                                          void *context);
+
+/* What the handler returns to: rt_sigreturn, in the encoding by which
+ * unwinders and debuggers know a signal frame. */
+PATAS__HIDDEN void patas__trap_restorer(void);
+
+/* A handler that ends the process, or the thread, with status 1. */
+PATAS__HIDDEN void patas__trap_leave(void);
+
+/* The address of the instruction that trapped, if it trapped as the bytes that
+ * patas plants do; else 0. */
+PATAS__HIDDEN uintptr_t patas__frame_trap(int number,
+                                          const struct patas__signal_info *info,
+                                          const void *context);
+
+/* True if the code at `pc` surely traps as `number` did: nothing was put back
+ * there meanwhile. Reads only what patas__trap_readable() allows. */
+PATAS__HIDDEN bool patas__frame_still_traps(int number, uintptr_t pc);
+
+/* Where the interrupted code goes on. */
+PATAS__HIDDEN void patas__frame_resume_at(void *context, uintptr_t pc);
+
+/* The blocked signals that the interrupted code goes on with. */
+PATAS__HIDDEN uint64_t *patas__frame_mask(void *context);
+
+/*
+ * How often this very frame was chained before; counts one up. A handler that
+ * was installed in front of ours may call ours, as the one that was there
+ * before; without a count the two would call each other for ever. The count
+ * lives in uc_link, which the kernel sets to 0 and never reads.
+ */
+PATAS__HIDDEN uintptr_t patas__frame_depth(void *context);
+
+/* True if the byte at `address` may be read. Asks the kernel; never faults. */
+PATAS__HIDDEN bool patas__trap_readable(uintptr_t address);
+
+/* Where PTRACE_PEEKUSER finds the PC. */
+enum {
+    PATAS__USER_PC = 16 * 8
+}; /* struct user_regs_struct: 16th, rip */
+
+/*
+ * A process that shares this one's memory and files but no signal handlers:
+ * runs run(argument) on its own stack and exits. The caller blocks all signals
+ * meanwhile. `*alive` becomes 0, with a futex wake (a shared one), when it is
+ * gone, however it went. Its end sends no signal. Returns its pid or -errno.
+ */
+PATAS__HIDDEN long patas__trap_spawn(uint64_t flags, void *stack_top,
+                                     int *alive, void (*run)(void *),
+                                     void *argument);
+PATAS__HIDDEN long patas__trap_helper(void *stack_top, int *alive,
+                                      void (*run)(void *), void *argument);
+
+/* Waits until a helper is gone, and buries it. */
+PATAS__HIDDEN void patas__trap_bury(int helper);
+
+/* Jumps to `code` with every register zero but the stack pointer, which is
+ * first stored to `*stack`; returns when a signal handler sends it to
+ * patas__trap_probe_end with that stack pointer. */
+PATAS__HIDDEN void patas__trap_probe(const void *code, uintptr_t *stack);
+PATAS__HIDDEN void patas__trap_probe_end(void);
+PATAS__HIDDEN void patas__frame_return(void *context, uintptr_t stack);
+PATAS__HIDDEN uintptr_t patas__frame_pc(const void *context);
+
+/* Raw calls that several parts make. */
+PATAS__HIDDEN long patas__trap_action(int number,
+                                      const struct patas__action *action,
+                                      struct patas__action *old);
+PATAS__HIDDEN uint64_t patas__trap_mask_block(uint64_t set); /* the old mask */
+PATAS__HIDDEN void patas__trap_mask_set(uint64_t set);
+
+#endif
