@@ -163,7 +163,7 @@ static const char *form_text(patas_form form)
 {
     switch (form) {
     case PATAS_FORM_NONE:
-        return "no form fits, so it can't be patched";
+        return "none fits";
     case PATAS_FORM_ONE_INSTRUCTION:
         return "the jump lies inside the first instruction, where nobody can "
                "stand";
@@ -276,8 +276,8 @@ static const char *reason_text(patas_reason reason)
         return "the mapping ends inside the instruction at @; check the "
                "address";
     case PATAS_REASON_VDSO:
-        return "it is the kernel's vDSO, which the system owns; replace the "
-               "C library's function of that name";
+        return "it is the kernel's vDSO, which the system owns; replace its "
+               "callers, or the pointer by which they call it";
     case PATAS_REASON_SHARED_FILE:
         return "it is a shared mapping of a file, and writing would change "
                "the file; map it with MAP_PRIVATE";
@@ -546,6 +546,14 @@ static void text_label(struct patas__text *text, const char *label)
         text_char(text, ' ');
 }
 
+static bool any_byte(const uint8_t *bytes, size_t size)
+{
+    while (size--)
+        if (bytes[size])
+            return true;
+    return false;
+}
+
 static void text_passed_by(struct patas__text *text,
                            const patas_plan_info *info)
 {
@@ -568,7 +576,9 @@ static void text_where(struct patas__text *text, const patas_plan_info *info)
 {
     text_hex(text, info->entry ? info->entry : info->target);
     text_string(text, ": ");
-    text_string(text, patas_form_name(info->form));
+    text_string(text, info->form == PATAS_FORM_NONE
+                          ? "can't be patched"
+                          : patas_form_name(info->form));
     if (info->target != info->entry && info->entry) {
         text_label(text, "asked");
         text_hex(text, info->target);
@@ -615,10 +625,16 @@ size_t patas_plan_text(const patas_plan_info *info, char *text, size_t size)
     memcpy(&plan, info, info->size < sizeof plan ? info->size : sizeof plan);
     text_where(&out, &plan);
     text_label(&out, "form");
-    text_string(&out, form_text(plan.form));
+    if (plan.form == PATAS_FORM_NONE &&
+        !any_byte(plan.passed_by, sizeof plan.passed_by))
+        text_string(&out, "none was looked for; the error says why");
+    else
+        text_string(&out, form_text(plan.form));
     text_passed_by(&out, &plan);
-    text_label(&out, "before");
-    text_bytes(&out, plan.before, sizeof plan.before);
+    if (any_byte(plan.before, sizeof plan.before)) { /* else never read */
+        text_label(&out, "before");
+        text_bytes(&out, plan.before, sizeof plan.before);
+    }
     if (plan.form != PATAS_FORM_NONE)
         text_outcome(&out, &plan);
     text_label(&out, "patches");

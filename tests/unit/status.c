@@ -269,7 +269,8 @@ START_TEST(a_plan_that_fits_nothing_says_why_each_form_was_passed_by)
     for (int form = 1; form < PATAS_FORM_SLOT; form++)
         none.passed_by[form] = PATAS_REASON_BRANCH_IN;
     patas_plan_text(&none, text, sizeof text);
-    ck_assert_ptr_nonnull(strstr(text, "no form fits"));
+    ck_assert_ptr_nonnull(strstr(text, "7a01000: can't be patched\n"));
+    ck_assert_ptr_nonnull(strstr(text, "  form        none fits\n"));
     for (int form = 1; form < PATAS_FORM_SLOT; form++) {
         const char *name = strstr(text, patas_form_name((patas_form)form));
         ck_assert_ptr_nonnull(name);
@@ -277,6 +278,20 @@ START_TEST(a_plan_that_fits_nothing_says_why_each_form_was_passed_by)
     }
     ck_assert_ptr_null(strstr(text, "  after"));
     ck_assert_ptr_null(strstr(text, "  island"));
+}
+END_TEST
+
+START_TEST(a_plan_that_was_refused_early_shows_nothing_that_is_not_known)
+{
+    patas_plan_info none = {.size = sizeof none, .target = 16, .entry = 16};
+    char text[ROOM];
+
+    patas_plan_text(&none, text, sizeof text);
+    ck_assert_str_eq(text, "0x10: can't be patched\n"
+                           "  extent      unknown, padding behind it 0\n"
+                           "  form        none was looked for; the error says "
+                           "why\n"
+                           "  patches     0 on it now");
 }
 END_TEST
 
@@ -322,6 +337,8 @@ int main(void)
                    a_plan_reads_from_what_was_asked_to_what_would_be_there);
     tcase_add_test(plans,
                    a_plan_that_fits_nothing_says_why_each_form_was_passed_by);
+    tcase_add_test(
+        plans, a_plan_that_was_refused_early_shows_nothing_that_is_not_known);
     tcase_add_test(plans, a_plan_of_an_older_size_is_read_to_its_end);
 
     srunner_run_all(runner, CK_ENV);
