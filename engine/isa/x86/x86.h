@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* x86 in 64-bit and in 32-bit mode. */
+#ifndef PATAS_X86_H
+#define PATAS_X86_H
+
+#include "isa.h"
+
+/*
+ * Decodes one instruction. False, with `length` 0, for what every processor
+ * refuses (#UD), what the manuals leave undefined, and what does not end
+ * within `size`.
+ *
+ * A near branch with a 66 prefix in 64-bit mode is decoded as Intel's
+ * processors run it, 32-bit displacement and all; AMD's take 16 bits and cut
+ * RIP (APM vol. 3, JMP near). PATAS__PREFIX_66 is set: whoever moves it must
+ * refuse, unless REX.W makes both agree.
+ *
+ * has_target is for branches relative to the PC. Absolute ones (far, jmpabs)
+ * may be moved as they are.
+ *
+ * 3DNow!: `opcode_at` is the second 0f, since the opcode stands last.
+ */
+PATAS__HIDDEN bool patas__x86_decode_64(const uint8_t *bytes, size_t size,
+                                        uint64_t address,
+                                        struct patas__insn *insn);
+PATAS__HIDDEN bool patas__x86_decode_32(const uint8_t *bytes, size_t size,
+                                        uint64_t address,
+                                        struct patas__insn *insn);
+
+/* struct patas__isa: relocate. */
+PATAS__HIDDEN unsigned patas__x86_relocate_64(struct patas__move *move);
+PATAS__HIDDEN unsigned patas__x86_relocate_32(struct patas__move *move);
+
+#endif
