@@ -126,10 +126,8 @@ static bool branches_may_branch(const struct branches_search *search,
         return true;
     for (at = extent.start; at < source; at += insn.length) {
         uint64_t offset = at - code->address;
-        uint64_t room = code->size - offset;
-        if (!search->image->isa->decode(
-                code->bytes + offset,
-                room < PATAS__INSN_MAX ? room : PATAS__INSN_MAX, at, &insn))
+        if (!search->image->isa->decode(code->bytes + offset,
+                                        code->size - offset, at, &insn))
             return true; /* data: who knows */
     }
     return at == source || (insn.has_target && at == source + 2);
@@ -273,9 +271,8 @@ static void branches_decode(struct branches_pass *pass, uint64_t from,
     struct patas__insn insn;
 
     while (from < to) {
-        uint64_t room =
-            to - from < PATAS__INSN_MAX ? to - from : PATAS__INSN_MAX;
-        if (!isa->decode(code->bytes + (from - code->address), room, from,
+        uint64_t offset = from - code->address;
+        if (!isa->decode(code->bytes + offset, code->size - offset, from,
                          &insn)) {
             from++;
             continue;

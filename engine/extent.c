@@ -345,12 +345,15 @@ static void extent_ask_symbols(const struct patas__image *image,
 static uint64_t extent_walk_code(const struct patas__image *image,
                                  uint64_t address, uint64_t limit)
 {
+    const struct patas__segment *code = patas__image_code(image, address);
     uint64_t at = address, furthest = address;
 
     while (at < limit) {
         struct patas__insn insn;
-        const uint8_t *bytes = patas__image_bytes(image, at, limit - at);
-        if (!bytes || !image->isa->decode(bytes, limit - at, at, &insn))
+        uint64_t offset = at - code->address;
+        if (!image->isa->decode(code->bytes + offset, code->size - offset, at,
+                                &insn) ||
+            insn.length > limit - at)
             break;
         at += insn.length;
         if (insn.flow == PATAS__FLOW_BRANCH && insn.has_target &&
@@ -438,11 +441,15 @@ static uint64_t extent_filler(const struct patas__image *image,
 {
     struct patas__insn insn;
 
-    while (at < limit &&
-           image->isa->decode(code->bytes + (at - code->address), limit - at,
-                              at, &insn) &&
-           insn.padding && !insn.landing_pad)
+    while (at < limit) {
+        uint64_t offset = at - code->address;
+        /* More bytes than one instruction has: the decoder is quicker then. */
+        if (!image->isa->decode(code->bytes + offset, code->size - offset, at,
+                                &insn) ||
+            !insn.padding || insn.landing_pad || insn.length > limit - at)
+            break;
         at += insn.length;
+    }
     return at;
 }
 

@@ -12,7 +12,6 @@
 
 #include <elf.h>
 
-/* Up to 16 bytes at `address`, as many as its executable segment has. */
 static bool target_decode(const struct patas__image *image, uint64_t address,
                           struct patas__insn *insn)
 {
@@ -20,9 +19,7 @@ static bool target_decode(const struct patas__image *image, uint64_t address,
     if (!code)
         return false;
     uint64_t offset = address - code->address;
-    uint64_t room = code->size - offset;
-    return image->isa->decode(code->bytes + offset,
-                              room < PATAS__INSN_MAX ? room : PATAS__INSN_MAX,
+    return image->isa->decode(code->bytes + offset, code->size - offset,
                               address, insn);
 }
 
@@ -245,9 +242,11 @@ enum patas__followed patas__target_step(const struct patas__image *image,
     return PATAS__FOLLOWED_NOTHING;
 }
 
+/* Bounds against tables that are made to be slow. */
 enum {
-    TARGET_VERSIONS_MAX = 4096
-}; /* records that are looked at */
+    TARGET_VERSIONS_MAX = 4096, /* records that are looked at */
+    TARGET_ALIASES_MAX = 16     /* symbols of one resolver */
+};
 
 static bool target_same_text(const char *a, const char *b)
 {
@@ -408,8 +407,11 @@ uint64_t patas__target_ifunc(const struct patas__image *const *images,
         if (!patas__image_code(wanted.home, resolver) ||
             !target_is_ifunc(wanted.home, resolver))
             continue;
-        for (uint64_t at = 0;
-             target_next_ifunc(wanted.home, resolver, &at, &symbol); at++) {
+        uint64_t at = 0;
+        for (unsigned alias = 0;
+             alias < TARGET_ALIASES_MAX &&
+             target_next_ifunc(wanted.home, resolver, &at, &symbol);
+             alias++, at++) {
             wanted.name = patas__image_name(wanted.home, symbol.name);
             wanted.version = target_version(wanted.home, at);
             for (unsigned k = 0; wanted.name && !value && k < count; k++)
