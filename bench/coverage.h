@@ -14,6 +14,7 @@ enum {
 struct coverage {
     size_t functions, patched, refused;
     bool debug;
+    bool allow_trap; /* in: a permanent trap is better than nothing */
     size_t by_form[PATAS_FORM_COUNT];
     size_t by_reason[REASONS];
     double patch_seconds;
@@ -32,7 +33,7 @@ struct coverage {
     size_t undecided; /* functions without one */
     size_t wrong, data_bytes_wrong;
     char patch_end[64], work_end[64], step_end[64];
-    char trouble[1024];
+    char trouble[8192];
 };
 
 void coverage_trouble(struct coverage *result, const char *format, ...)

@@ -43,6 +43,7 @@ extern _Atomic(patas_fn) torture_originals[];
 struct torture_figures {
     atomic_ulong calls, wrong, patches, restores, switches, batches, aborts;
     atomic_ulong failures, naps; /* calls that failed; naps mid-window */
+    atomic_ulong taken;          /* ... since a neighbour owns the bytes */
     size_t functions, by_form[PATAS_FORM_COUNT];
     uint64_t carried, moved, held, commits;
     char trouble[512];
