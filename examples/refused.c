@@ -6,35 +6,43 @@
 #include <patas.h>
 #include <stdio.h>
 
-static volatile int one = 1;
+static volatile int one = 1, two = 2;
 
 __attribute__((noinline)) static int a(void)
 {
     return one;
 }
 
-static void b(void)
+static int b(void)
 {
+    return two;
 }
 
-static void attempt(patas_fn target, patas_fn replacement)
+static void tell(patas_status status, const patas_error *error)
 {
-    patas_patch *patch;
-    patas_error error;
     char text[512];
 
-    if (patas_replace(target, replacement, &patch, &error)) {
-        patas_error_text(&error, text, sizeof text);
-        puts(text);
-    }
+    if (!status)
+        return;
+    patas_error_text(error, text, sizeof text);
+    puts(text);
 }
 
 int main(void)
 {
+    patas_patch *patch;
+    patas_error error;
     int local = a();
 
-    attempt((patas_fn)(uintptr_t)&local, b);  /* the stack is no code */
-    attempt((patas_fn)((uintptr_t)a + 1), b); /* nor is half a function one */
-    attempt((patas_fn)a, (patas_fn)a);
+    /* The stack is no code. */
+    tell(
+        patas_replace((patas_fn)(uintptr_t)&local, (patas_fn)b, &patch, &error),
+        &error);
+    /* A function that replaced itself would never return. */
+    tell(PATAS_REPLACE(a, a, &patch, &error), &error);
+    /* A handle is good for one restore; a later one does no harm. */
+    tell(PATAS_REPLACE(a, b, &patch, &error), &error);
+    tell(patas_restore(patch, &error), &error);
+    tell(patas_restore(patch, &error), &error);
     return 0;
 }
