@@ -43,3 +43,9 @@ function(patas_sanitize target sanitizers)
     target_link_options(${target} PUBLIC "-fsanitize=${sanitizers}")
   endif()
 endfunction()
+
+# For engine/bytes.c: the bodies of memcpy and its family must not become calls
+# of themselves.
+set(PATAS_BYTES_OPTIONS
+    -fno-builtin
+    "$<$<C_COMPILER_ID:GNU>:-fno-tree-loop-distribute-patterns>")
