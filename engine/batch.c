@@ -93,7 +93,7 @@ static void mark_members(const struct work *work)
             patch->flags = (uint8_t)(patch->flags | PATAS__LEAVING);
         else
             patch->flags = (uint8_t)((patch->flags & ~PATAS__PENDING) |
-                                     PATAS__ON);
+                                     PATAS__ON | PATAS__LIVED);
     }
 }
 
@@ -312,7 +312,7 @@ static patas_status run(struct work *work, patas_error *error)
         if (work->members[i].restore &&
             patas__patch_get(work->members[i].patch)->generation ==
                 work->members[i].generation) /* not named twice */
-            patas__patch_free(work->members[i].patch, false);
+            patas__patch_free(work->members[i].patch);
     return PATAS_OK;
 }
 

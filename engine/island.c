@@ -18,8 +18,8 @@
 
 enum {
     UNIT       = 64 * 1024, /* bytes of an ordinary unit */
-    BUDGET     = 128,       /* tight units always allowed, */
-    BUDGET_PER = 512,       /* and one more for so many targets */
+    BUDGET     = 48,        /* tight units always allowed, */
+    BUDGET_PER = 1024,      /* and one more for so many targets */
     WINDOW     = 256,       /* what the lowest displacement byte spans */
     POOL_SLOTS = UNIT / sizeof(uintptr_t),
     SEEK_LIMIT = 24         /* addresses tried for a new unit */
@@ -34,6 +34,7 @@ struct unit {
     uintptr_t base;
     uint32_t size; /* bytes */
     uint32_t seek; /* where the search for free code goes on */
+    uint32_t full; /* no room for a stub below */
     uint32_t stub_seek; /* and for stubs whose lowest byte alone must trap */
     bool open;     /* writable, not yet executable */
     bool tight;    /* made for one address; counts against the budget */
@@ -314,7 +315,7 @@ static bool block_find(struct unit *unit, uintptr_t block,
      * were full once are not searched again. */
     const bool alike = reach->kind[1] == PATAS__BYTE_FREE &&
                        reach->kind[0] == PATAS__BYTE_TRAP;
-    const uintptr_t start = unit->base + (alike ? unit->stub_seek : 0);
+    const uintptr_t start = unit->base + (alike ? unit->stub_seek : unit->full);
 
     unsigned count       = 256;
     const uint8_t *traps = NULL;
@@ -329,7 +330,8 @@ static bool block_find(struct unit *unit, uintptr_t block,
             return false;
         if (window + WINDOW <= unit->base || window >= unit->base + unit->size)
             continue;
-        if (window_find(unit, window, reach, at)) {
+        if (window + WINDOW > unit->base + unit->full &&
+            window_find(unit, window, reach, at)) {
             if (alike)
                 unit->stub_seek = *at > WINDOW ? *at - WINDOW : 0;
             return true;
@@ -481,6 +483,19 @@ static bool fixed_range(const struct patas__reach *reach, uintptr_t *low,
     return !wrapped && *low >= LOW && *high <= HIGH && *high > *low;
 }
 
+/* First place for a stub in [from, to) of a unit. */
+static bool stub_find(struct unit *unit, uint32_t from, uint32_t to,
+                      uint32_t *at)
+{
+    bool whole = from <= unit->full;
+    if (whole)
+        from = unit->full;
+    bool found = run_find(unit, from, to, PATAS__STUB_SIZE, at);
+    if (whole && (found || to == unit->size))
+        unit->full = found ? *at : to;
+    return found;
+}
+
 static bool range_find(uintptr_t low, uintptr_t high, uint32_t *index,
                        uint32_t *at)
 {
@@ -491,8 +506,8 @@ static bool range_find(uintptr_t low, uintptr_t high, uint32_t *index,
         uintptr_t end     = unit->base + unit->size;
         uintptr_t to      = high < end ? high : end;
         if (unit_writable(unit) &&
-            run_find(unit, (uint32_t)(from - unit->base),
-                     (uint32_t)(to - unit->base), PATAS__STUB_SIZE, at)) {
+            stub_find(unit, (uint32_t)(from - unit->base),
+                      (uint32_t)(to - unit->base), at)) {
             *index = i;
             return true;
         }
@@ -627,6 +642,8 @@ void patas__island_free(uintptr_t code, size_t size)
         unit->seek = at;
     if (at < unit->stub_seek)
         unit->stub_seek = at;
+    if (at < unit->full + PATAS__STUB_SIZE)
+        unit->full = at < PATAS__STUB_SIZE ? 0 : at - PATAS__STUB_SIZE;
 }
 
 /* ---- slots ---------------------------------------------------------------- */

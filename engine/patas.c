@@ -218,7 +218,7 @@ static patas_status install(uint32_t index, patas_patch **patch,
     if (status == PATAS_OK)
         return PATAS_OK;
     *patch = NULL;
-    patas__patch_free(index, true);
+    patas__patch_free(index);
     return status;
 }
 
@@ -245,7 +245,7 @@ static void wrap_sigaction(void)
         patas__patch_get(engine.wrap)->flags |= PATAS__OURS;
         engine.wrapped = commit_one(engine.wrap, false, &ignored) == PATAS_OK;
         if (!engine.wrapped)
-            patas__patch_free(engine.wrap, true);
+            patas__patch_free(engine.wrap);
     }
     engine.wrapping = false;
 }
@@ -354,7 +354,7 @@ static patas_status live_patch(const patas_patch *patch, uint32_t *index,
         patas__target_get(patas__patch_get(*index)->target);
     if (target->state != PATAS__RETIRED)
         return PATAS_OK;
-    patas__patch_free(*index, false);
+    patas__patch_free(*index);
     return fail(error, PATAS_ERR_UNLOADED, PATAS_REASON_NONE, target->entry);
 }
 
@@ -433,7 +433,7 @@ static size_t gather(struct patas__member *members, unsigned mark)
         if (!is_live(patch, mark))
             continue;
         if (patas__target_get(patch->target)->state == PATAS__RETIRED)
-            patas__patch_free(i, false);
+            patas__patch_free(i);
         else
             members[count++] = member_for(i, true);
     }
@@ -643,7 +643,7 @@ static void batch_end(struct batch *batch, bool undo)
     for (uint32_t i = batch->count; undo && i-- > 0;) {
         struct patas__member *member = &batch->members[i];
         if (!member->restore)
-            patas__patch_free(member->patch, true);
+            patas__patch_free(member->patch);
     }
     if (batch->capacity)
         patas__os_unmap(batch->members,

@@ -83,13 +83,15 @@ uintptr_t patas__resolve(uintptr_t address, unsigned flags)
         uint64_t next    = 0;
         const char *name = NULL;
         struct patas__module *module = patas__module_at(address, &index);
+        enum patas__followed followed = PATAS__FOLLOWED_NOTHING;
+        if (module)
+            followed = patas__target_step(&module->image, address,
+                                          flags & PATAS_FOLLOW, &next, &name);
         /* What patas patched is followed no further: it is a target. */
-        if (!module || patas__target_find(address))
+        if (!followed || patas__target_find(address))
             return address;
-        switch (patas__target_step(&module->image, address,
-                                   flags & PATAS_FOLLOW, &next, &name)) {
+        switch (followed) {
         case PATAS__FOLLOWED_NOTHING:
-            return address;
         case PATAS__FOLLOWED_IFUNC:
             next = find_ifunc(address);
             break;
@@ -450,10 +452,10 @@ static unsigned try_form(struct patas__request *request, patas_form form,
         request->in_the_way = (uintptr_t)trouble;
         return reason;
     }
-    uintptr_t other =
-        patas__target_overlap(request->entry, request->plan.owned);
-    if (other) {
-        request->in_the_way = other;
+    /* Most windows are free of others as a whole. */
+    if (request->neighbour &&
+        patas__target_overlap(request->entry, request->plan.owned)) {
+        request->in_the_way = request->neighbour;
         return PATAS_REASON_TAKEN;
     }
     request->gap = 0;
@@ -517,6 +519,7 @@ static patas_status choose(struct patas__request *request,
 {
     uintptr_t in_the_way = 0;
     memset(request->passed_by, 0, sizeof request->passed_by);
+    request->neighbour = patas__target_overlap(request->entry, PATAS__JUMP);
     for (unsigned form = PATAS_FORM_ONE_INSTRUCTION;
          form <= PATAS_FORM_PERMANENT_TRAP; form++) {
         request->in_the_way = 0;
@@ -574,11 +577,8 @@ static patas_status write_gap(struct patas__request *request,
     edit.after[0] = 0xe9;
     patas__store32(edit.after + 1,
                    (uint32_t)(request->stub - (request->gap + GAP_JUMP)));
-    int err = patas__island_publish();
-    if (err)
-        return refuse(error, PATAS_ERR_DENIED, PATAS_REASON_NO_WRITE,
-                      request->asked, request->gap);
-    /* Nobody executes padding: two stores are as good as one. */
+    /* Nobody executes padding: two stores are as good as one, and the stub
+     * need not be executable yet. */
     struct patas__edit halves[2] = {edit, edit};
     unsigned first = 8 - (unsigned)(request->gap % 8);
     if (first >= GAP_JUMP)

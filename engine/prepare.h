@@ -20,6 +20,7 @@ struct patas__request {
     uint8_t passed_by[PATAS_FORM_COUNT]; /* a patas_reason a form */
     uintptr_t in_the_way; /* for the first reason that names an address */
     uintptr_t stub, gap;
+    uintptr_t neighbour;  /* another target that owns bytes of the window */
     unsigned moved;
     struct patas__survey survey;
     struct patas__plan plan;

@@ -10,7 +10,12 @@
 
 enum { LINE = 8, INDEX_FIRST = 1024, STUB_CODE = 6, THUNK_CODE = 13 };
 
-/* Open addressing over the 8-byte line of the entry; 0 = empty. */
+/*
+ * Open addressing over the 8-byte line of the entry; 0 = empty. A slot is the
+ * target's number in its low 24 bits and a tag of the hash above, so that a
+ * search seldom looks at another line's record.
+ */
+enum { NUMBER_BITS = 24 };
 struct index {
     uint32_t mask;
     uint32_t used;
@@ -59,6 +64,17 @@ static uint32_t line_hash(uintptr_t line)
     return (uint32_t)((line * 0x9e3779b97f4a7c15u) >> 32);
 }
 
+/* The hash's upper bits: the lower ones choose the place. */
+static uint32_t line_tag(uint32_t hash)
+{
+    return hash & ~((1u << NUMBER_BITS) - 1);
+}
+
+static uint32_t slot_number(uint32_t slot)
+{
+    return slot & ((1u << NUMBER_BITS) - 1);
+}
+
 static size_t index_bytes(uint32_t slots)
 {
     return sizeof(struct index) + slots * sizeof(uint32_t);
@@ -66,11 +82,12 @@ static size_t index_bytes(uint32_t slots)
 
 static void index_put(struct index *index, uint32_t target)
 {
-    uintptr_t line = patas__target_get(target)->entry / LINE;
-    uint32_t at    = line_hash(line) & index->mask;
+    uint32_t hash = line_hash(patas__target_get(target)->entry / LINE);
+    uint32_t at   = hash & index->mask;
     while (index->slots[at])
         at = (at + 1) & index->mask;
-    __atomic_store_n(&index->slots[at], target, __ATOMIC_RELEASE);
+    __atomic_store_n(&index->slots[at], line_tag(hash) | target,
+                     __ATOMIC_RELEASE);
     index->used++;
 }
 
@@ -97,7 +114,7 @@ static bool index_grow(void)
     struct index *grown = memory;
     grown->mask         = slots - 1;
     for (uint32_t i = 0; book.index && i <= book.index->mask; i++) {
-        uint32_t target = book.index->slots[i];
+        uint32_t target = slot_number(book.index->slots[i]);
         if (target && patas__target_get(target)->state != PATAS__RETIRED)
             index_put(grown, target);
     }
@@ -113,11 +130,14 @@ static uint32_t index_find(const struct index *index, uintptr_t line,
 {
     if (!index)
         return 0;
-    for (uint32_t at = line_hash(line) & index->mask;;
-         at          = (at + 1) & index->mask) {
-        uint32_t target = __atomic_load_n(&index->slots[at], __ATOMIC_ACQUIRE);
-        if (!target)
+    const uint32_t hash = line_hash(line), tag = line_tag(hash);
+    for (uint32_t at = hash & index->mask;; at = (at + 1) & index->mask) {
+        uint32_t slot = __atomic_load_n(&index->slots[at], __ATOMIC_ACQUIRE);
+        if (!slot)
             return 0;
+        if (line_tag(slot) != tag)
+            continue;
+        uint32_t target = slot_number(slot);
         const struct patas__target *record = patas__target_get(target);
         if (record->entry >= low && record->entry <= high &&
             record->state != PATAS__RETIRED)
@@ -133,17 +153,15 @@ uint32_t patas__target_find(uintptr_t entry)
 uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
 {
     enum { REACH = 4 }; /* a window is 5 bytes at most */
-    for (uintptr_t line = (entry - REACH) / LINE;
-         line <= (entry + REACH) / LINE; line++)
-        for (uintptr_t at = line * LINE; at < line * LINE + LINE; at++) {
-            if (at == entry || at + REACH < entry || at >= entry + size)
-                continue;
-            uint32_t found = index_find(book.index, line, at, line * LINE + 7);
+    uintptr_t low = entry - REACH, high = entry + size - 1;
+    for (uintptr_t line = low / LINE; line <= high / LINE; line++)
+        for (uintptr_t at = low; at <= high; at++) {
+            uint32_t found = index_find(book.index, line, at, high);
             if (!found)
                 break;
             const struct patas__target *other = patas__target_get(found);
             at                                = other->entry;
-            if (at != entry && at < entry + size && at + other->owned > entry)
+            if (at != entry && at + other->owned > entry)
                 return at;
         }
     return 0;
@@ -153,6 +171,8 @@ uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
 
 uint32_t patas__target_new(void)
 {
+    if (book.targets.count >> NUMBER_BITS)
+        return 0;
     return patas__table_add(&book.targets, sizeof(struct patas__target));
 }
 
@@ -167,7 +187,7 @@ void patas__target_forget(uint32_t index)
 
 bool patas__target_publish(uint32_t index)
 {
-    if ((!book.index || book.index->used * 3 >= book.index->mask * 2) &&
+    if ((!book.index || book.index->used * 5 >= book.index->mask * 4) &&
         !index_grow() &&
         (!book.index || book.index->used + 1 >= book.index->mask))
         return false;
@@ -404,11 +424,17 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
     }
     /* Only the lowest of all does without a stub. */
     if (target->top && !patch->stub && !make_stub(target, patch)) {
+        if (ghost) { /* on top, where its missing stub does no harm */
+            patch->below = target->top;
+            target->top  = ghost;
+            return PATAS_ERR_NO_MEMORY;
+        }
         release_code(target, patch);
         give_record(*index);
         return PATAS_ERR_NO_MEMORY;
     }
-    patch->flags = (uint8_t)((patch->flags & PATAS__THUNK) | PATAS__PENDING);
+    patch->flags = (uint8_t)((patch->flags & (PATAS__THUNK | PATAS__LIVED)) |
+                             PATAS__PENDING);
     patch->below = target->top;
     patch->mark  = ++book.marks;
     patch->generation = (patch->generation + 1) & 0x7fffffff;
@@ -417,12 +443,14 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
     return PATAS_OK;
 }
 
-void patas__patch_free(uint32_t index, bool unused)
+void patas__patch_free(uint32_t index)
 {
     struct patas__patch *patch   = patas__patch_get(index);
     struct patas__target *target = patas__target_get(patch->target);
-    if (!unused && (patch->stub || patch->flags & PATAS__THUNK)) {
-        patch->flags = (uint8_t)((patch->flags & PATAS__THUNK) | PATAS__GHOST);
+    const unsigned keep          = PATAS__THUNK | PATAS__LIVED;
+    if (patch->flags & PATAS__LIVED &&
+        (patch->stub || patch->flags & PATAS__THUNK)) {
+        patch->flags = (uint8_t)((patch->flags & keep) | PATAS__GHOST);
         patch->generation = (patch->generation + 1) & 0x7fffffff;
         return;
     }

@@ -63,7 +63,8 @@ enum {
     PATAS__GHOST   = 4, /* restored, but its stub may still be called */
     PATAS__THUNK   = 8, /* `enter` loads a context first */
     PATAS__LEAVING = 16, /* goes with the commit that is under way */
-    PATAS__OURS    = 32  /* the engine's own: no restore_all takes it */
+    PATAS__OURS    = 32, /* the engine's own: no restore_all takes it */
+    PATAS__LIVED   = 64  /* its code may be in use, whatever becomes of it */
 };
 
 struct patas__patch {
@@ -120,10 +121,10 @@ PATAS__HIDDEN patas_status patas__patch_new(uint32_t target,
                                             const patas_options *options,
                                             uint32_t *index);
 
-/* Its handle is stale from now on. A stub of its own may still be called, so
- * such a record stays in the list as a ghost, to be used again when the same
- * replacement comes back. `unused`: it was never live. */
-PATAS__HIDDEN void patas__patch_free(uint32_t index, bool unused);
+/* Its handle is stale from now on. A stub of its own may still be called if it
+ * ever was live, so such a record stays in the list as a ghost, to be used
+ * again when the same replacement comes back. */
+PATAS__HIDDEN void patas__patch_free(uint32_t index);
 
 /* patas_original() of it. */
 PATAS__HIDDEN uintptr_t patas__patch_original(const struct patas__patch *patch);
