@@ -14,6 +14,7 @@
 enum {
     BRANCHES_HEAD = 16, /* bytes of a function that a planner looks at */
     BRANCHES_REL8 = 128,
+    BRANCHES_PLAIN = 256,
     BRANCHES_WALK_MAX = 16384 /* bytes decoded to confirm one branch */
 };
 
@@ -205,6 +206,8 @@ struct branches_pass {
     uint8_t *bits;
     uint64_t size;  /* bits */
     uint64_t spare; /* bytes that may still be decoded a second time */
+    uint64_t plain[BRANCHES_PLAIN]; /* called, no second entries: not asked
+                                       again */
 };
 
 static void branches_set(struct branches_pass *pass, uint64_t target)
@@ -217,11 +220,16 @@ static void branches_set(struct branches_pass *pass, uint64_t target)
 /* Marks `target` if it is in a function's head, but not at its start. */
 static void branches_set_entry(struct branches_pass *pass, uint64_t target)
 {
+    uint64_t *last = &pass->plain[(target >> 4 ^ target) % BRANCHES_PLAIN];
     uint64_t start;
 
+    if (*last == target)
+        return;
     if (patas__extent_rank(pass->image, target, &start) && target != start &&
         target - start < BRANCHES_HEAD)
         branches_set(pass, target);
+    else
+        *last = target;
 }
 
 /* The first bytes of a function, where a planner sees for itself what jumps

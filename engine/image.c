@@ -293,6 +293,7 @@ static void image_count_symbols(struct patas__image *image,
                     ? image_gnu_hash_count(image, dynamic->gnu_hash)
                     : 0;
     image->symtab_count = count < room ? count : room;
+    image->symbols = patas__image_bytes(image, image->symtab, 1);
     room = image_room(image, image->strtab);
     if (image->strtab_size > room)
         image->strtab_size = room;
@@ -410,10 +411,7 @@ bool patas__image_symbol(const struct patas__image *image, uint64_t index,
 
     if (index >= image->symtab_count)
         return false;
-    const uint8_t *bytes =
-        patas__image_bytes(image, image->symtab + index * size, size);
-    if (!bytes)
-        return false;
+    const uint8_t *bytes = image->symbols + index * size;
     if (image->isa->pointer_size == 8) {
         Elf64_Sym raw;
         __builtin_memcpy(&raw, bytes, sizeof raw);

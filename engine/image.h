@@ -47,6 +47,7 @@ struct patas__image {
     uint64_t eh_count;        /* entries of 8 bytes (sdata4, relative) */
     uint64_t symtab;          /* .dynsym: address, */
     uint64_t symtab_count;    /* entries, from the hash table */
+    const uint8_t *symbols;   /* ... and their bytes */
     uint64_t strtab, strtab_size;
     uint64_t versym, verneed, verdef; /* symbol versions: addresses */
     uint64_t eh_frame;        /* address; walked where there is no eh_table */
