@@ -379,14 +379,14 @@ static unsigned trap_mask(const struct patas__reach *reach)
 
 /* The top displacement bytes that new units are mapped for, nearest first:
  * every one is a trap byte, positive ones before negative. */
-static unsigned top_bytes(uint8_t tops[16])
+static unsigned top_bytes(uint8_t tops[16], bool trap)
 {
     static const uint8_t order[] = {0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e,
                                     0x1f, 0x27, 0xd6, 0x2f, 0xcc, 0xce,
                                     0x37, 0x3f, 0x60, 0x61};
     unsigned count = 0;
     for (unsigned i = 0; i < sizeof order; i++)
-        if (patas__trap_is(order[i]))
+        if (!trap || patas__trap_is(order[i]))
             tops[count++] = order[i];
     return count;
 }
@@ -437,6 +437,8 @@ static unsigned stub_free(const struct patas__reach *reach, bool dry,
                           uintptr_t *stub)
 {
     uint32_t at, *last = &land.stub_last[trap_mask(reach)];
+    unsigned traps;
+    (void)patas__trap_bytes(&traps); /* which they are is tried out once */
     if (*last < land.count && unit_find(&land.units[*last], reach, &at))
         return stub_done(&land.units[*last], at, dry, stub);
     uintptr_t low  = reach->origin > 2 * GIB ? reach->origin - 2 * GIB : 0;
@@ -448,7 +450,8 @@ static unsigned stub_free(const struct patas__reach *reach, bool dry,
             return stub_done(&land.units[i], at, dry, stub);
         }
     uint8_t tops[16];
-    unsigned count = top_bytes(tops);
+    bool trap      = reach->kind[3] == PATAS__BYTE_TRAP;
+    unsigned count = top_bytes(tops, trap);
     for (unsigned i = 0; i < count; i++) {
         struct unit *unit = unit_under_top(reach->origin, tops[i], reach);
         if (!unit)
@@ -622,7 +625,7 @@ int patas__island_code(uintptr_t origin, size_t size, uintptr_t *code)
         if (code_in(i, origin, size, code))
             return 0;
     uint8_t tops[16];
-    unsigned count = top_bytes(tops);
+    unsigned count = top_bytes(tops, false);
     for (unsigned i = 0; i < count; i++) {
         struct unit *unit = unit_under_top(origin, tops[i], NULL);
         if (unit && code_in((uint32_t)(unit - land.units), origin, size, code))

@@ -231,17 +231,31 @@ static void make_map(struct patas__module *module)
     module->branches = memory;
 }
 
-uint32_t patas__module_branches(struct patas__module *module, uint64_t address,
-                                unsigned size, uint64_t skip_to, bool many)
+static uint32_t mapped_branches(const struct patas__module *module,
+                                uint64_t address, unsigned size)
 {
-    if (!module->branches && many && ++module->searches > SEARCHES_BEFORE_MAP)
-        make_map(module);
-    if (!module->branches)
-        return patas__branches_search(&module->image, address, size, address,
-                                      skip_to);
     uint64_t bit  = address - module->image.start;
     uint32_t bits = 0;
     for (unsigned k = 0; k < size; k++, bit++)
         bits |= (uint32_t)(module->branches[bit / 8] >> bit % 8 & 1) << k;
     return bits;
+}
+
+uint32_t patas__module_branches(struct patas__module *module, uint64_t address,
+                                unsigned size, uint64_t skip_to, bool many)
+{
+    if (!module->branches && many && ++module->searches > SEARCHES_BEFORE_MAP)
+        make_map(module);
+    if (module->branches)
+        return mapped_branches(module, address, size);
+    return patas__branches_search(&module->image, address, size, address,
+                                  skip_to);
+}
+
+uint32_t patas__module_decoded_branches(struct patas__module *module,
+                                        uint64_t address, unsigned size)
+{
+    if (!module->branches)
+        make_map(module);
+    return module->branches ? mapped_branches(module, address, size) : ~0u;
 }

@@ -46,6 +46,10 @@ PATAS__HIDDEN uint32_t patas__module_branches(struct patas__module *module,
                                               uint64_t address, unsigned size,
                                               uint64_t skip_to, bool many);
 
+/* The same, surely from a map of the whole module if memory allows one. */
+PATAS__HIDDEN uint32_t patas__module_decoded_branches(
+    struct patas__module *module, uint64_t address, unsigned size);
+
 /* ---- what the system tells (os/linux/libc.c) ---------------------------- */
 
 /* One loaded module, valid during the call back only. */

@@ -13,7 +13,7 @@
 #include "trap.h"
 
 enum { ALL_FLAGS = PATAS_STRICT | PATAS_ALLOW_TRAP | PATAS_FOLLOW |
-                   PATAS_PASS_THROUGH };
+                   PATAS_PASS_THROUGH | PATAS_ENTRY };
 
 struct batch {
     struct patas__member *members;

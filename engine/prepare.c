@@ -88,7 +88,8 @@ uintptr_t patas__resolve(uintptr_t address, unsigned flags)
             followed = patas__target_step(&module->image, address,
                                           flags & PATAS_FOLLOW, &next, &name);
         /* What patas patched is followed no further: it is a target. */
-        if (!followed || patas__target_find(address))
+        uint32_t known = followed ? patas__target_find(address) : 0;
+        if (!followed || (known && !patas__stack_unused(known)))
             return address;
         switch (followed) {
         case PATAS__FOLLOWED_NOTHING:
@@ -227,7 +228,7 @@ static patas_status check_extent(struct patas__request *request,
     struct patas__extent extent = {0};
     if (!module || !patas__extent_find(&module->image, request->entry, &extent))
         return PATAS_OK;
-    if (!extent.entry) {
+    if (!extent.entry && !(request->flags & PATAS_ENTRY)) {
         bool boundary =
             on_boundary(&module->image, extent.start, request->entry);
         return refuse(error, PATAS_ERR_NOT_CODE,
@@ -285,6 +286,7 @@ static patas_status survey(struct patas__request *request,
     if (reason)
         return refuse(error, survey_status(reason), reason, request->asked,
                       (uintptr_t)trouble);
+    request->inside = it->enters;
     if (module)
         it->enters |= patas__module_branches(module, it->entry, PATAS__JUMP,
                                              it->entry + it->cover,
@@ -517,7 +519,8 @@ static patas_status choose(struct patas__request *request,
                            bool dry, struct patas__target *target,
                            patas_error *error)
 {
-    uintptr_t in_the_way = 0;
+    struct patas__survey *it = &request->survey;
+    uintptr_t in_the_way     = 0;
     memset(request->passed_by, 0, sizeof request->passed_by);
     request->neighbour = patas__target_overlap(request->entry, PATAS__JUMP);
     for (unsigned form = PATAS_FORM_ONE_INSTRUCTION;
@@ -532,6 +535,15 @@ static patas_status choose(struct patas__request *request,
             in_the_way = request->in_the_way;
     }
     request->in_the_way = in_the_way;
+    /* The byte-wise search may have seen a branch where there is none; before
+     * that costs more than a better form, the whole module is decoded. */
+    if (module && !module->branches && it->enters != request->inside) {
+        it->enters = request->inside |
+                     patas__module_decoded_branches(module, it->entry,
+                                                    PATAS__JUMP);
+        if (module->branches)
+            return choose(request, module, module_index, dry, target, error);
+    }
     /* Rather a mapping too many than no patch. */
     if (request->passed_by[PATAS_FORM_KEPT_BYTES] == PATAS_REASON_BUDGET &&
         !try_form(request, PATAS_FORM_KEPT_BYTES, module, module_index, true,
@@ -706,7 +718,7 @@ patas_status patas__prepare_slot(uintptr_t slot, uint32_t *index,
     struct patas__region region;
     if (!slot || slot % sizeof(uintptr_t))
         return refuse(error, PATAS_ERR_ARGUMENT,
-                      slot ? PATAS_REASON_MID_INSTRUCTION : PATAS_REASON_NULL,
+                      slot ? PATAS_REASON_ALIGNMENT : PATAS_REASON_NULL,
                       slot, slot);
     int err = patas__os_region(slot, &region);
     if (err == 2 || (!err && !(region.prot & PATAS__READ)))

@@ -22,6 +22,7 @@ struct patas__request {
     uintptr_t stub, gap;
     uintptr_t neighbour;  /* another target that owns bytes of the window */
     unsigned moved;
+    uint32_t inside;      /* survey.enters as the first bytes alone tell */
     struct patas__survey survey;
     struct patas__plan plan;
 };

@@ -371,6 +371,9 @@ static const char *reason_text(patas_reason reason)
     case PATAS_REASON_PROTECTION:
         return "the protection of the page at @ can't be found out; let "
                "/proc be readable";
+    case PATAS_REASON_ALIGNMENT:
+        return "a function pointer in data lies at a multiple of its size; "
+               "pass the address of the pointer itself";
     case PATAS_REASON_PENDING:
         return "its batch is not committed yet; commit or abort that first";
     }

@@ -2,11 +2,11 @@
 /*
  * patas - replace any function of a native program while it runs.
  *
- *     static time_t noon(time_t *out) { ... return 43200; }
+ *     static int seven(void) { return 7; }
  *
  *     patas_patch *patch;
  *     patas_error error;
- *     if (PATAS_REPLACE(time, noon, &patch, &error) != PATAS_OK) {
+ *     if (PATAS_REPLACE(rand, seven, &patch, &error) != PATAS_OK) {
  *         char text[512];
  *         patas_error_text(&error, text, sizeof text);
  *         fprintf(stderr, "%s\n", text);
@@ -14,7 +14,7 @@
  *     ...
  *     patas_restore(patch, NULL);
  *
- * Every caller of `time`, in every thread and in every library, runs `noon`
+ * Every caller of `rand`, in every thread and in every library, runs `seven`
  * from the moment patas_replace() returns; nobody is stopped for it, and
  * nobody ever executes half an instruction (docs/safety.md says what is
  * promised and what is not).
@@ -137,7 +137,8 @@ typedef enum patas_reason {
     PATAS_REASON_IN_PATAS         = 41, /* a handler interrupted patas */
     PATAS_REASON_LIMIT            = 42, /* more than the library can count */
     PATAS_REASON_PROTECTION       = 43, /* the page's protection is unknown */
-    PATAS_REASON_PENDING          = 44  /* its batch is not committed yet */
+    PATAS_REASON_PENDING          = 44, /* its batch is not committed yet */
+    PATAS_REASON_ALIGNMENT        = 45  /* a pointer in data is aligned */
 } patas_reason;
 
 /** The details of a failure: enough for one sentence. */
@@ -167,8 +168,10 @@ enum {
     PATAS_STRICT       = 1u << 0, /* only forms without traps */
     PATAS_ALLOW_TRAP   = 1u << 1, /* a permanent trap, if nothing else fits */
     PATAS_FOLLOW       = 1u << 2, /* follow a function that is a lone jump */
-    PATAS_PASS_THROUGH = 1u << 3  /* the replacement never calls the original,
+    PATAS_PASS_THROUGH = 1u << 3, /* the replacement never calls the original,
                                      or only jumps to it: for setjmp, vfork */
+    PATAS_ENTRY        = 1u << 4  /* the caller knows that a function begins
+                                     there, from symbols that are not loaded */
 };
 
 /** Set size to sizeof(patas_options); zero the rest for the defaults. */
@@ -286,8 +289,8 @@ PATAS_API patas_status patas_restore_since(unsigned mark, patas_error *error);
  * A batch: all or nothing, one commit however many members.
  *
  * patas_batch_replace() checks and plans; nothing is live before
- * patas_batch_commit(). What it gave answers patas_original() already. The
- * commit ends the batch whatever it returns; so does the abort. A batch is
+ * patas_batch_commit(). What it gave answers patas_original() already; the
+ * function that this names may be called from the commit on. The commit ends the batch whatever it returns; so does the abort. A batch is
  * used by one thread at a time.
  */
 PATAS_API patas_batch *patas_batch_begin(patas_error *error);
@@ -384,7 +387,7 @@ PATAS_API patas_status patas_stats_read(patas_stats *stats);
 /**
  * The context value of patas_options, read by the replacement.
  *
- *     PATAS_CONTEXT_ENTRY(on_read, on_read_body)   // defines on_read
+ *     PATAS_CONTEXT_ENTRY(on_read, on_read_body);  // defines on_read
  *     ssize_t on_read_body(int fd, void *buffer, size_t n)
  *     {
  *         struct me *me = patas_context();
@@ -411,11 +414,12 @@ PATAS_API void *patas_context(void);
  * Until the end of this C block:
  *
  *     {
- *         PATAS_SCOPED(time, noon);
+ *         PATAS_SCOPED(rand, seven);
  *         ...
  *     }   // restored here
  *
- * The status is in `patas_scoped_status(time)`; a failure patches nothing.
+ * PATAS_SCOPED_AS(name, rand, seven) does the same by a variable `name`, whose
+ * `status` and `error` tell how it went; a failure patches nothing.
  */
 struct patas_scope {
     patas_patch *patch;
