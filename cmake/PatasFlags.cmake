@@ -22,6 +22,8 @@ function(patas_warnings target)
     PRIVATE
       "$<$<COMPILE_LANGUAGE:C,CXX>:${PATAS_WARNINGS_BOTH}>"
       "$<$<COMPILE_LANGUAGE:C>:${PATAS_WARNINGS_C}>"
+      # In one file a local of one source shadows a static of another.
+      "$<$<AND:$<BOOL:${CMAKE_UNITY_BUILD}>,$<COMPILE_LANGUAGE:C>>:-Wno-shadow>"
       "$<$<AND:$<BOOL:${PATAS_WERROR}>,$<COMPILE_LANGUAGE:C,CXX>>:-Werror>")
 endfunction()
 
