@@ -117,6 +117,56 @@ START_TEST(every_kind_of_branch_is_seen_by_both)
 }
 END_TEST
 
+/* The farthest that a rel8 reaches, and the widest window there is, from every
+ * place relative to the 16 bytes that are looked at together. */
+START_TEST(no_place_is_too_far_or_askew)
+{
+    struct image_maker maker;
+    const uint64_t window = MAKER_CODE + WINDOW;
+
+    for (unsigned from = 0x300; from < 0x320; from++) {
+        for (unsigned k = 0; k < 32; k++) {
+            maker_begin(&maker, &patas__isa_x86_64);
+            put_branch(&maker, &kinds[0], from, WINDOW + k);
+            put_branch(&maker, &kinds[1], WINDOW + from, WINDOW + 31 - k);
+            maker_end(&maker);
+            ck_assert_uint_eq(
+                patas__branches_search(&maker.image, window, 32, 0, 0),
+                (uint32_t)1 << k | (uint32_t)1 << (31 - k));
+        }
+    }
+    for (unsigned k = 0; k < 32; k++) {
+        maker_begin(&maker, &patas__isa_x86_64);
+        put_branch(&maker, &kinds[4], WINDOW + k - 129, WINDOW + k);
+        put_branch(&maker, &kinds[5], WINDOW + 31 - k + 126, WINDOW + 31 - k);
+        maker_end(&maker);
+        ck_assert_uint_eq(
+            patas__branches_search(&maker.image, window, 32, 0, 0),
+            (uint32_t)1 << k | (uint32_t)1 << (31 - k));
+    }
+}
+END_TEST
+
+/* A window at either end of the code. */
+START_TEST(the_ends_of_the_code_are_searched)
+{
+    struct image_maker maker;
+
+    for (unsigned end = 0; end < 2; end++) {
+        unsigned at = end ? MAKER_SIZE - 4 : 0;
+        maker_begin(&maker, &patas__isa_x86_64);
+        put_branch(&maker, &kinds[4], end ? at - 20 : 40, at + 1);
+        put_branch(&maker, &kinds[0], end ? 0 : MAKER_SIZE - 5, at + 2);
+        maker_end(&maker);
+        ck_assert_uint_eq(
+            patas__branches_search(&maker.image, MAKER_CODE + at, 4, 0, 0), 6);
+        uint8_t *bits = map_of(&maker.image);
+        ck_assert_uint_eq(mapped(&maker.image, bits, MAKER_CODE + at, 4), 6);
+        free(bits);
+    }
+}
+END_TEST
+
 START_TEST(what_is_moved_anyway_is_not_counted)
 {
     struct image_maker maker;
@@ -331,6 +381,8 @@ int main(void)
 
     tcase_add_loop_test(made, every_kind_of_branch_is_seen_by_both, 0,
                         LENGTH(kinds));
+    tcase_add_test(made, no_place_is_too_far_or_askew);
+    tcase_add_test(made, the_ends_of_the_code_are_searched);
     tcase_add_test(made, what_is_moved_anyway_is_not_counted);
     tcase_add_test(made, a_symbol_in_the_window_is_a_way_in);
     tcase_add_test(made, data_in_the_code_hides_no_far_branch);

@@ -143,6 +143,7 @@ START_TEST(a_lone_jump_is_followed_when_asked)
         {{0xeb, 0x30}, 2, 2, true},                   /* jmp 52           */
         {{0xf3, 0x0f, 0x1e, 0xfa, 0xeb, 0x30}, 6, 6, true},  /* endbr64, jmp */
         {{0xeb, 0x01, 0x90, 0x31, 0xc0, 0xc3}, 6, 6, false}, /* a loop's end */
+        {{0xeb, 0x30, 0x31, 0xc0, 0xc3}, 5, 5, false}, /* more behind it */
         {{0xeb, 0xfe}, 2, 2, false},                   /* for (;;) ;       */
         {{0x90, 0xeb, 0x30}, 3, 3, false},             /* more than that   */
         {{0x74, 0x30}, 2, 2, false},                   /* je               */
@@ -290,7 +291,7 @@ int main(void)
                         LENGTH(fronts));
     tcase_add_loop_test(made, an_unbound_stub_tells_the_name, 0, 2);
     tcase_add_loop_test(made, a_tail_call_through_data_is_not_followed, 0, 2);
-    tcase_add_loop_test(made, a_lone_jump_is_followed_when_asked, 0, 8);
+    tcase_add_loop_test(made, a_lone_jump_is_followed_when_asked, 0, 9);
     tcase_add_test(made, an_ifunc_is_found_where_it_was_bound);
     tcase_add_test(real, real_stubs_lead_where_the_loader_says);
     tcase_add_test(real, the_real_implementation_of_memcpy_is_found);
