@@ -506,14 +506,16 @@ END_TEST
 START_TEST(handlers_that_call_each_other_end_at_the_default)
 {
     uint8_t *code = code_page();
-    struct sigaction found;
+    struct sigaction none = {.sa_handler = SIG_DFL}, found;
 
     arm();
     install_raw(SIGILL, second_handler);
     arm();
     ck_assert_int_eq(wrapped(SIGILL, NULL, &found), 0);
     ck_assert(found.sa_sigaction == second_handler);
+    ck_assert_int_eq(wrapped(SIGILL, &none, NULL), 0);
     ck_assert_int_eq(wrapped(SIGILL, &found, NULL), 0);
+    arm();
     code_put(code, "\x0f\x0b" RETURN_42, 8);
     code_run(code);
 }
@@ -649,7 +651,7 @@ static void look_back(int number, siginfo_t *info, void *context)
     skip_ud2(number, info, context);
 }
 
-__attribute__((noinline, noclone)) static void trap_here(void)
+__attribute__((noinline)) static void trap_here(void)
 {
     __asm__ volatile("ud2");
 }
@@ -716,7 +718,7 @@ START_TEST(no_handler_is_called_with_the_mask_of_another)
     code_put(code, "\x0f\x0b" RETURN_42, 8);
     for (int i = 0; i < 3; i++)
         pthread_create(&threads[i], NULL, trap_often, code);
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 100000; i++) {
         struct sigaction old;
         ck_assert_int_eq(wrapped(SIGILL, i % 2 ? &one : &two, &old), 0);
         ck_assert(sigismember(&old.sa_mask, SIGUSR1) ==
