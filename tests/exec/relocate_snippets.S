@@ -151,6 +151,7 @@ relocate_snippets:
         always(cmpxchg8b DATA(%rip))
         always(cmpxchg16b DATA(%rip))
         always(movnti %rax, DATA(%rip); prefetcht0 DATA(%rip))
+        always(.byte 0x67; lea DATA(%rip), %rax; .byte 0x67; lea DATA(%rip), %ecx)
         always(nopl DATA(%rip))
         always(clflush DATA(%rip))
         always(popcnt DATA(%rip), %rax; popcntw DATA(%rip), %cx)
@@ -215,6 +216,9 @@ relocate_snippets:
         needs(2, vaddss DATA(%rip), %xmm20, %xmm6)
         needs(2, vcvttss2usi DATA(%rip), %rdi)
         needs(2, vcvttsd2usi DATA(%rip), %r12)
+        needs(1, .byte 0xc4; .byte 0xc1, 0x78, 0x10, 0x0d; .long DATA - . - 4)
+        needs(2, .byte 0x62; .byte 0xd1, 0x7c, 0x48, 0x10, 0x15; .long DATA - . - 4)
+        needs(2, .byte 0x62; .byte 0xd1, 0x44, 0x48, 0x58, 0x35; .long DATA - . - 4)
         needs(2, kmovw DATA(%rip), %k4; kmovw %k5, DATA(%rip))
         needs(2, vbroadcasti32x4 DATA(%rip), %zmm7)
         needs(2, vpermt2d DATA(%rip), %zmm6, %zmm7)
@@ -275,6 +279,9 @@ relocate_snippets:
         flagged(RETURNS, mov %\r, %rax; call *%rax; call *%\r; nop)
         .endr
         .irp    offset, 0, 8
+        flagged(RETURNS, call *-0x200+\offset(%r12))
+        flagged(RETURNS, mov %r14, %r12; call *0x8+\offset(%rsp,%r12,8))
+        flagged(RETURNS, mov PLACE+\offset(%rip), %r12; call *%r12)
         flagged(RETURNS, call *PLACE+\offset(%rip))
         flagged(RETURNS, nop; call *PLACE+\offset(%rip); nop)
         flagged(RETURNS, call *0x800+\offset(%rbx))

@@ -386,6 +386,156 @@ static const struct pair pairs[] = {
      "ff 05 40 40 40 00 " /* incl 0x404040 */,
      "ff 05 40 40 40 00 " /* incl 0x404040 */
      "e9 fb ff ef ff "    /* jmp 0x400006 */},
+    {"bits that would make rdi r15 go: REX.B",
+     64, LIB, LIB_FAR, 5,
+     "41 01 05 "    /* .byte 0x41, 0x01, 0x05 */
+     "39 30 00 00 " /* .long 0x3040 - 7 */,
+     "48 8d 64 24 80 "                /* lea -128(%rsp), %rsp */
+     "57 "                            /* push %rdi */
+     "48 bf 40 40 40 00 12 7f 00 00 " /* movabs $0x7f1200404040, %rdi */
+     "40 01 07 "                      /* .byte 0x40, 0x01, 0x07 */
+     "5f "                            /* pop %rdi */
+     "48 8d a4 24 80 00 00 00 "       /* {disp32} lea 128(%rsp), %rsp */
+     "ff 25 00 00 00 00 "             /* jmp *1f(%rip) */
+     "07 10 40 00 12 7f 00 00 "       /* 1: .quad 0x7f1200401007 */},
+    {"... VEX.B",
+     64, LIB, LIB_FAR, 5,
+     "c4 c1 78 10 05 " /* .byte 0xc4, 0xc1, 0x78, 0x10, 0x05 */
+     "37 30 00 00 "    /* .long 0x3040 - 9 */,
+     "48 8d 64 24 80 "                /* lea -128(%rsp), %rsp */
+     "57 "                            /* push %rdi */
+     "48 bf 40 40 40 00 12 7f 00 00 " /* movabs $0x7f1200404040, %rdi */
+     "c4 e1 78 10 07 "                /* .byte 0xc4, 0xe1, 0x78, 0x10, 0x07 */
+     "5f "                            /* pop %rdi */
+     "48 8d a4 24 80 00 00 00 "       /* {disp32} lea 128(%rsp), %rsp */
+     "ff 25 00 00 00 00 "             /* jmp *1f(%rip) */
+     "09 10 40 00 12 7f 00 00 "       /* 1: .quad 0x7f1200401009 */},
+    {"... EVEX.B",
+     64, LIB, LIB_FAR, 5,
+     "62 d1 7c 48 10 05 " /* .byte 0x62, 0xd1, 0x7c, 0x48, 0x10, 0x05 */
+     "36 30 00 00 "       /* .long 0x3040 - 10 */,
+     "48 8d 64 24 80 "                /* lea -128(%rsp), %rsp */
+     "57 "                            /* push %rdi */
+     "48 bf 40 40 40 00 12 7f 00 00 " /* movabs $0x7f1200404040, %rdi */
+     "62 f1 7c 48 10 07 "             /* .byte 0x62, 0xf1, 0x7c, 0x48, 0x10, 0x07 */
+     "5f "                            /* pop %rdi */
+     "48 8d a4 24 80 00 00 00 "       /* {disp32} lea 128(%rsp), %rsp */
+     "ff 25 00 00 00 00 "             /* jmp *1f(%rip) */
+     "0a 10 40 00 12 7f 00 00 "       /* 1: .quad 0x7f120040100a */},
+    {"... XOP.B",
+     64, LIB, LIB_FAR, 5,
+     "8f c8 78 c0 0d " /* .byte 0x8f, 0xc8, 0x78, 0xc0, 0x0d */
+     "36 30 00 00 "    /* .long 0x3040 - 10 */
+     "03 "             /* .byte 0x03 */,
+     "48 8d 64 24 80 "                /* lea -128(%rsp), %rsp */
+     "57 "                            /* push %rdi */
+     "48 bf 40 40 40 00 12 7f 00 00 " /* movabs $0x7f1200404040, %rdi */
+     "8f e8 78 c0 0f 03 "             /* .byte 0x8f, 0xe8, 0x78, 0xc0, 0x0f, 0x03 */
+     "5f "                            /* pop %rdi */
+     "48 8d a4 24 80 00 00 00 "       /* {disp32} lea 128(%rsp), %rsp */
+     "ff 25 00 00 00 00 "             /* jmp *1f(%rip) */
+     "0a 10 40 00 12 7f 00 00 "       /* 1: .quad 0x7f120040100a */},
+    {"... B3 and B4 of REX2",
+     64, LIB, LIB_FAR, 5,
+     "d5 59 01 05 " /* .byte 0xd5, 0x59, 0x01, 0x05 */
+     "38 30 00 00 " /* .long 0x3040 - 8 */,
+     "48 8d 64 24 80 "                /* lea -128(%rsp), %rsp */
+     "57 "                            /* push %rdi */
+     "48 bf 40 40 40 00 12 7f 00 00 " /* movabs $0x7f1200404040, %rdi */
+     "d5 48 01 07 "                   /* .byte 0xd5, 0x48, 0x01, 0x07 */
+     "5f "                            /* pop %rdi */
+     "48 8d a4 24 80 00 00 00 "       /* {disp32} lea 128(%rsp), %rsp */
+     "ff 25 00 00 00 00 "             /* jmp *1f(%rip) */
+     "08 10 40 00 12 7f 00 00 "       /* 1: .quad 0x7f1200401008 */},
+    {"... and REX.B of 3DNow!",
+     64, LIB, LIB_FAR, 5,
+     "41 0f 0f 0d " /* .byte 0x41, 0x0f, 0x0f, 0x0d */
+     "37 30 00 00 " /* .long 0x3040 - 9 */
+     "9e "          /* .byte 0x9e */,
+     "48 8d 64 24 80 "                /* lea -128(%rsp), %rsp */
+     "57 "                            /* push %rdi */
+     "48 bf 40 40 40 00 12 7f 00 00 " /* movabs $0x7f1200404040, %rdi */
+     "40 0f 0f 0f 9e "                /* .byte 0x40, 0x0f, 0x0f, 0x0f, 0x9e */
+     "5f "                            /* pop %rdi */
+     "48 8d a4 24 80 00 00 00 "       /* {disp32} lea 128(%rsp), %rsp */
+     "ff 25 00 00 00 00 "             /* jmp *1f(%rip) */
+     "09 10 40 00 12 7f 00 00 "       /* 1: .quad 0x7f1200401009 */},
+    {"a call by r12, which is coded as rsp is",
+     64, EXE, EXE_NEAR, 2,
+     "41 ff d4 " /* call *%r12 */,
+     "68 03 00 40 00 " /* push $0x400003 */
+     "41 ff e4 "       /* jmp *%r12 */},
+    {"... and by what it points to",
+     64, EXE, EXE_NEAR, 2,
+     "41 ff 14 24 " /* call *(%r12) */,
+     "48 8d 64 24 80 "                   /* lea -128(%rsp), %rsp */
+     "41 ff 34 24 "                      /* pushq (%r12) */
+     "c7 84 24 80 00 00 00 04 00 40 00 " /* movl $0x400004, 128(%rsp) */
+     "c7 84 24 84 00 00 00 00 00 00 00 " /* movl $0, 132(%rsp) */
+     "48 8d a4 24 80 00 00 00 "          /* {disp32} lea 128(%rsp), %rsp */
+     "ff 64 24 80 "                      /* jmp *-128(%rsp) */},
+    {"a call by the stack and an index",
+     64, EXE, EXE_NEAR, 2,
+     "ff 54 cc 10 " /* call *0x10(%rsp,%rcx,8) */,
+     "48 8d 64 24 80 "                   /* lea -128(%rsp), %rsp */
+     "ff b4 cc 90 00 00 00 "             /* {disp32} pushq 0x90(%rsp,%rcx,8) */
+     "c7 84 24 80 00 00 00 04 00 40 00 " /* movl $0x400004, 128(%rsp) */
+     "c7 84 24 84 00 00 00 00 00 00 00 " /* movl $0, 132(%rsp) */
+     "48 8d a4 24 80 00 00 00 "          /* {disp32} lea 128(%rsp), %rsp */
+     "ff 64 24 80 "                      /* jmp *-128(%rsp) */},
+    {"... r12, which is coded as none is",
+     64, EXE, EXE_NEAR, 2,
+     "42 ff 54 e4 10 " /* call *0x10(%rsp,%r12,8) */,
+     "48 8d 64 24 80 "                   /* lea -128(%rsp), %rsp */
+     "42 ff b4 e4 90 00 00 00 "          /* {disp32} pushq 0x90(%rsp,%r12,8) */
+     "c7 84 24 80 00 00 00 05 00 40 00 " /* movl $0x400005, 128(%rsp) */
+     "c7 84 24 84 00 00 00 00 00 00 00 " /* movl $0, 132(%rsp) */
+     "48 8d a4 24 80 00 00 00 "          /* {disp32} lea 128(%rsp), %rsp */
+     "ff 64 24 80 "                      /* jmp *-128(%rsp) */},
+    {"a call by an index alone",
+     64, EXE, EXE_NEAR, 2,
+     "ff 14 cd 40 40 40 00 " /* call *0x404040(,%rcx,8) */,
+     "48 8d 64 24 80 "                   /* lea -128(%rsp), %rsp */
+     "ff 34 cd 40 40 40 00 "             /* pushq 0x404040(,%rcx,8) */
+     "c7 84 24 80 00 00 00 07 00 40 00 " /* movl $0x400007, 128(%rsp) */
+     "c7 84 24 84 00 00 00 00 00 00 00 " /* movl $0, 132(%rsp) */
+     "48 8d a4 24 80 00 00 00 "          /* {disp32} lea 128(%rsp), %rsp */
+     "ff 64 24 80 "                      /* jmp *-128(%rsp) */},
+    {"a call by an absolute address",
+     64, EXE, EXE_NEAR, 2,
+     "ff 14 25 40 40 40 00 " /* call *0x404040 */,
+     "68 07 00 40 00 "       /* push $0x400007 */
+     "ff 24 25 40 40 40 00 " /* jmp *0x404040 */},
+    {"... of the thread block",
+     64, EXE, EXE_NEAR, 2,
+     "64 ff 14 25 10 00 00 00 " /* call *%fs:0x10 */,
+     "68 08 00 40 00 "          /* push $0x400008 */
+     "64 ff 24 25 10 00 00 00 " /* jmp *%fs:0x10 */},
+    {"a call by another segment's stack",
+     64, EXE, EXE_NEAR, 2,
+     "64 ff 54 24 10 " /* call *%fs:0x10(%rsp) */,
+     "48 8d 64 24 80 "                   /* lea -128(%rsp), %rsp */
+     "64 ff b4 24 90 00 00 00 "          /* {disp32} pushq %fs:0x90(%rsp) */
+     "c7 84 24 80 00 00 00 05 00 40 00 " /* movl $0x400005, 128(%rsp) */
+     "c7 84 24 84 00 00 00 00 00 00 00 " /* movl $0, 132(%rsp) */
+     "48 8d a4 24 80 00 00 00 "          /* {disp32} lea 128(%rsp), %rsp */
+     "ff 64 24 80 "                      /* jmp *-128(%rsp) */},
+    {"a call by an address of 32 bits",
+     64, EXE, EXE_NEAR, 2,
+     "67 ff 13 " /* call *(%ebx) */,
+     "48 8d 64 24 80 "                   /* lea -128(%rsp), %rsp */
+     "67 ff 33 "                         /* pushq (%ebx) */
+     "c7 84 24 80 00 00 00 03 00 40 00 " /* movl $0x400003, 128(%rsp) */
+     "c7 84 24 84 00 00 00 00 00 00 00 " /* movl $0, 132(%rsp) */
+     "48 8d a4 24 80 00 00 00 "          /* {disp32} lea 128(%rsp), %rsp */
+     "ff 64 24 80 "                      /* jmp *-128(%rsp) */},
+    {"i386: a call by an address of 16 bits",
+     32, EXE, EXE_NEAR, 2,
+     "67 ff 14 " /* call *(%si) */,
+     "8d 64 24 fc "             /* lea -4(%esp), %esp */
+     "67 ff 34 "                /* pushl (%si) */
+     "c7 44 24 04 03 00 40 00 " /* movl $0x400003, 4(%esp) */
+     "c3 "                      /* ret */},
 };
 /* clang-format on */
 

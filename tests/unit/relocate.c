@@ -88,6 +88,13 @@ static const struct refusal refusals[] = {
     {"... or name in a prefix",
      64, EXE_FAR, 5, false, PATAS_REASON_OUT_OF_REACH, 0,
      BYTES("\xc4\xe2\xd8\xf2\x05\x00\x10\x00\x00" /* andn , %rsp, %rax */)},
+    {"... or by VEX",
+     64, EXE_FAR, 5, false, PATAS_REASON_OUT_OF_REACH, 0,
+     BYTES("\xc4\xe2\xf8\xf2\x25\x00\x10\x00\x00" /* andn , %rax, %rsp */)},
+    {"... or by EVEX",
+     64, EXE_FAR, 5, false, PATAS_REASON_OUT_OF_REACH, 0,
+     BYTES("\x62\xf1\x7e\x08\x78\x25\x00\x10\x00\x00"
+           /* vcvttss2usi 0x1000(%rip), %esp */)},
     {"a far jump through memory out of reach",
      64, EXE_FAR, 5, false, PATAS_REASON_OUT_OF_REACH, 0,
      BYTES("\xff\x2d\x00\x10\x00\x00" /* ljmp *0x1000(%rip) */)},

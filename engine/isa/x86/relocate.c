@@ -920,8 +920,6 @@ static unsigned reloc_why_invalid(struct reloc *r, size_t at)
     uint8_t longer[PATAS__INSN_MAX];
     size_t left = r->move->size - at;
 
-    if (left == 0)
-        return PATAS_REASON_TRUNCATED;
     for (unsigned fill = 0; fill <= 0xff && left < sizeof longer; fill++) {
         for (size_t i = 0; i < sizeof longer; i++)
             longer[i] = i < left ? r->move->bytes[at + i] : (uint8_t)fill;
