@@ -17,7 +17,9 @@
 #include "prepare.h"
 #include "trap.h"
 
-enum { FEW = 16 };
+enum {
+    FEW = 16
+};
 
 static struct patas__commit_stats stats;
 
@@ -26,7 +28,8 @@ struct patas__commit_stats patas__members_stats(void)
     return stats;
 }
 
-/* ---- edits --------------------------------------------------------------------- */
+/* ---- edits
+ * --------------------------------------------------------------------- */
 
 /* The pointer that a data slot holds now, kept where a function's record has
  * its first bytes. */
@@ -41,9 +44,9 @@ static void slot_edit(struct patas__edit *edit,
                       const struct patas__target *target, uintptr_t value)
 {
     *edit = (struct patas__edit){.address = target->entry,
-                                 .size    = sizeof(uintptr_t),
-                                 .check   = sizeof(uintptr_t),
-                                 .data    = true};
+                                 .size = sizeof(uintptr_t),
+                                 .check = sizeof(uintptr_t),
+                                 .data = true};
     patas__store64(edit->before, slot_current(target));
     patas__store64(edit->after, value);
 }
@@ -54,7 +57,7 @@ static void code_edit(struct patas__edit *edit,
     uint8_t before[8], after[8];
     patas__target_bytes(target, before, after);
     edit->address = target->entry;
-    edit->size    = target->written;
+    edit->size = target->written;
     edit->data = edit->done = false;
     /* Kept bytes are part of the jump: they must be there, too. */
     edit->check = target->form == PATAS_FORM_KEPT_BYTES && install
@@ -133,7 +136,7 @@ static void collect_slot(struct work *work, uint32_t index,
 static void collect(struct work *work)
 {
     work->edit_count = 0;
-    work->traps      = false;
+    work->traps = false;
     for (size_t i = 0; i < work->count; i++) {
         uint32_t index = patas__patch_get(work->members[i].patch)->target;
         struct patas__target *target = patas__target_get(index);
@@ -143,8 +146,8 @@ static void collect(struct work *work)
         }
         bool twice = false;
         for (size_t k = 0; k < work->edit_count && !twice; k++)
-            twice = work->edits[k].data &&
-                    work->edits[k].address == target->entry;
+            twice =
+                work->edits[k].data && work->edits[k].address == target->entry;
         if (!twice)
             collect_slot(work, index, target);
     }
@@ -164,7 +167,8 @@ static void uncollect(struct work *work)
     work->edit_count = 0;
 }
 
-/* ---- going live ------------------------------------------------------------------ */
+/* ---- going live
+ * ------------------------------------------------------------------ */
 
 static patas_status arm(patas_error *error)
 {
@@ -173,8 +177,8 @@ static patas_status arm(patas_error *error)
         stats.armed = true;
         return PATAS_OK;
     }
-    *error = (patas_error){.status   = PATAS_ERR_DENIED,
-                           .reason   = PATAS_REASON_NO_TRAP_HANDLER,
+    *error = (patas_error){.status = PATAS_ERR_DENIED,
+                           .reason = PATAS_REASON_NO_TRAP_HANDLER,
                            .os_errno = err};
     return PATAS_ERR_DENIED;
 }
@@ -182,7 +186,7 @@ static patas_status arm(patas_error *error)
 static patas_status write_held(struct work *work, patas_error *error)
 {
     struct patas__hold hold = {0};
-    patas_status status     = PATAS_OK;
+    patas_status status = PATAS_OK;
     if (work->traps) {
         status = arm(error);
         if (status == PATAS_OK)
@@ -212,7 +216,7 @@ static patas_status plan_without_traps(struct work *work, patas_error *error)
             continue;
         if (target->seen_live ||
             patas__prepare_without_trap(index, &ignored) != PATAS_OK) {
-            *error        = blocked;
+            *error = blocked;
             error->target = target->entry;
             return blocked.status;
         }
@@ -226,8 +230,8 @@ static patas_status go_live(struct work *work, patas_error *error)
 {
     int err = patas__island_publish();
     if (err) {
-        *error = (patas_error){.status   = PATAS_ERR_DENIED,
-                               .reason   = PATAS_REASON_NO_WRITE,
+        *error = (patas_error){.status = PATAS_ERR_DENIED,
+                               .reason = PATAS_REASON_NO_WRITE,
                                .os_errno = err};
         return PATAS_ERR_DENIED;
     }
@@ -236,7 +240,7 @@ static patas_status go_live(struct work *work, patas_error *error)
     patas_status status = write_held(work, error);
     if (status == PATAS_ERR_BLOCKED) {
         status = plan_without_traps(work, error);
-        err    = status == PATAS_OK ? patas__island_publish() : 0;
+        err = status == PATAS_OK ? patas__island_publish() : 0;
         if (status == PATAS_OK)
             status = write_held(work, error);
     }
@@ -275,10 +279,10 @@ static patas_status check_members(const struct work *work, patas_error *error)
     for (size_t i = 0; i < work->count; i++) {
         const struct patas__patch *patch =
             patas__patch_get(work->members[i].patch);
-        bool stale = patch->generation != work->members[i].generation ||
-                     !patch->target;
-        bool unloaded = !stale && patas__target_get(patch->target)->state ==
-                                      PATAS__RETIRED;
+        bool stale =
+            patch->generation != work->members[i].generation || !patch->target;
+        bool unloaded =
+            !stale && patas__target_get(patch->target)->state == PATAS__RETIRED;
         if (!stale && !unloaded)
             continue;
         *error = (patas_error){
@@ -321,8 +325,8 @@ patas_status patas__members_commit(struct patas__member *members, size_t count,
 {
     struct patas__edit few[FEW];
     struct work work = {.members = members, .count = count, .edits = few};
-    void *memory     = NULL;
-    size_t size      = count * sizeof *work.edits;
+    void *memory = NULL;
+    size_t size = count * sizeof *work.edits;
     if (count > FEW) {
         if (patas__os_map(size, PATAS__READ | PATAS__WRITE, &memory)) {
             *error = (patas_error){.status = PATAS_ERR_NO_MEMORY};
@@ -339,7 +343,7 @@ patas_status patas__members_commit(struct patas__member *members, size_t count,
 patas_status patas__target_redirect(uint32_t index, patas_error *error)
 {
     struct patas__target *target = patas__target_get(index);
-    uintptr_t value              = patas__stack_settle(index);
+    uintptr_t value = patas__stack_settle(index);
     if (target->form != PATAS_FORM_SLOT) {
         __atomic_store_n(patas__target_slot(target), value, __ATOMIC_RELEASE);
         return PATAS_OK;

@@ -9,13 +9,24 @@
  */
 #include "commit.h"
 
-enum { PAGE_BYTES = 4096, RUN_GAP = 64 * PAGE_BYTES, DENIED = 13, PERM = 1 };
+enum {
+    PAGE_BYTES = 4096,
+    RUN_GAP = 64 * PAGE_BYTES,
+    DENIED = 13,
+    PERM = 1
+};
 
-enum method { METHOD_UNKNOWN, METHOD_PROTECT, METHOD_MEM, METHOD_NONE };
+enum method {
+    METHOD_UNKNOWN,
+    METHOD_PROTECT,
+    METHOD_MEM,
+    METHOD_NONE
+};
 
 static int write_method; /* enum method */
 
-/* ---- one store ------------------------------------------------------------- */
+/* ---- one store -------------------------------------------------------------
+ */
 
 static void merge(uint8_t *unit, const uint8_t *now, unsigned unit_size,
                   unsigned at, const uint8_t *bytes, unsigned size)
@@ -51,8 +62,8 @@ static bool store(uintptr_t address, const uint8_t *from, const uint8_t *to,
                   unsigned size, unsigned check)
 {
     unsigned unit_size = address % 8 + size <= 8 ? 8 : 16;
-    uintptr_t unit     = address & ~(uintptr_t)(unit_size - 1);
-    unsigned at        = (unsigned)(address - unit);
+    uintptr_t unit = address & ~(uintptr_t)(unit_size - 1);
+    unsigned at = (unsigned)(address - unit);
     uint8_t now[16], next[16];
     for (;;) {
         memcpy(now, (const void *)unit, unit_size);
@@ -69,7 +80,7 @@ static int store_by_mem(int fd, uintptr_t address, const uint8_t *from,
                         const uint8_t *to, unsigned size, bool *changed)
 {
     uintptr_t unit = address & ~(uintptr_t)7;
-    unsigned at    = (unsigned)(address - unit);
+    unsigned at = (unsigned)(address - unit);
     uint8_t next[8];
     *changed = memcmp((const void *)address, from, size) != 0;
     if (*changed)
@@ -78,7 +89,8 @@ static int store_by_mem(int fd, uintptr_t address, const uint8_t *from,
     return patas__os_mem_write(fd, unit, next, sizeof next);
 }
 
-/* ---- runs of pages ----------------------------------------------------------- */
+/* ---- runs of pages
+ * ----------------------------------------------------------- */
 
 struct run {
     uintptr_t start, end; /* pages */
@@ -104,11 +116,11 @@ static int run_of(const struct patas__edit *edits, size_t count, size_t first,
     }
     run->first = first;
     run->count = 0;
-    run->prot  = region->prot;
+    run->prot = region->prot;
     run->start = page_of(edit->address);
     for (size_t i = first; i < count; i++) {
-        uintptr_t end = page_of(edits[i].address + edits[i].size - 1) +
-                        PAGE_BYTES;
+        uintptr_t end =
+            page_of(edits[i].address + edits[i].size - 1) + PAGE_BYTES;
         if (run->count && (edits[i].address > run->end + RUN_GAP ||
                            edits[i].data != edit->data))
             break;
@@ -126,11 +138,11 @@ static void fail(patas_error *error, patas_status status, unsigned reason,
                  const struct patas__edit *edit, int err)
 {
     *error = (patas_error){
-        .status   = status,
+        .status = status,
         .os_errno = err,
-        .target   = edit->address,
-        .address  = edit->address,
-        .reason   = reason,
+        .target = edit->address,
+        .address = edit->address,
+        .reason = reason,
     };
 }
 
@@ -142,8 +154,8 @@ static patas_status write_run(struct patas__edit *edits, const struct run *run,
         if (edit->done == forward)
             continue;
         const uint8_t *from = forward ? edit->before : edit->after;
-        const uint8_t *to   = forward ? edit->after : edit->before;
-        unsigned check      = forward ? edit->check : edit->size;
+        const uint8_t *to = forward ? edit->after : edit->before;
+        unsigned check = forward ? edit->check : edit->size;
         if (!store(edit->address, from, to, edit->size, check)) {
             if (!forward)
                 continue; /* somebody wrote on top of us meanwhile */
@@ -165,12 +177,11 @@ static patas_status protect_and_write(struct patas__edit *edits,
         int err = patas__os_protect((void *)run->start, size,
                                     run->prot | PATAS__READ | PATAS__WRITE);
         if (err) {
-            bool denied         = err == DENIED || err == PERM;
+            bool denied = err == DENIED || err == PERM;
             patas_status status = denied      ? PATAS_ERR_DENIED
                                   : err == 12 ? PATAS_ERR_NO_MEMORY
                                               : PATAS_ERR_OS;
-            fail(error, status, PATAS_REASON_NO_WRITE, &edits[run->first],
-                 err);
+            fail(error, status, PATAS_REASON_NO_WRITE, &edits[run->first], err);
             return status;
         }
     }
@@ -187,7 +198,7 @@ static patas_status by_protect(struct patas__edit *edits, size_t count,
     struct patas__region region = {0};
     for (size_t i = 0; i < count;) {
         struct run run = {0};
-        int err        = run_of(edits, count, i, &region, &run);
+        int err = run_of(edits, count, i, &region, &run);
         if (err) {
             fail(error, PATAS_ERR_OS, PATAS_REASON_PROTECTION, &edits[i], err);
             return PATAS_ERR_OS;
@@ -214,10 +225,9 @@ static patas_status by_mem(struct patas__edit *edits, size_t count,
         bool changed;
         if (edit->done == forward)
             continue;
-        err = store_by_mem(fd, edit->address,
-                           forward ? edit->before : edit->after,
-                           forward ? edit->after : edit->before, edit->size,
-                           &changed);
+        err = store_by_mem(
+            fd, edit->address, forward ? edit->before : edit->after,
+            forward ? edit->after : edit->before, edit->size, &changed);
         if (err || (changed && forward)) {
             status = err ? PATAS_ERR_DENIED : PATAS_ERR_CHANGED;
             fail(error, status,
@@ -231,7 +241,8 @@ static patas_status by_mem(struct patas__edit *edits, size_t count,
     return status;
 }
 
-/* ---- the whole ----------------------------------------------------------------- */
+/* ---- the whole
+ * ----------------------------------------------------------------- */
 
 unsigned patas__commit_unit(uintptr_t address)
 {
@@ -272,9 +283,9 @@ static void sift(struct patas__edit *edits, size_t root, size_t end)
         if (order(&edits[root], &edits[child]) >= 0)
             return;
         struct patas__edit moved = edits[root];
-        edits[root]              = edits[child];
-        edits[child]             = moved;
-        root                     = child;
+        edits[root] = edits[child];
+        edits[child] = moved;
+        root = child;
     }
 }
 
@@ -289,8 +300,8 @@ static void sort(struct patas__edit *edits, size_t count)
         sift(edits, root, count);
     for (size_t end = count; end-- > 1;) {
         struct patas__edit moved = edits[0];
-        edits[0]                 = edits[end];
-        edits[end]               = moved;
+        edits[0] = edits[end];
+        edits[end] = moved;
         sift(edits, 0, end);
     }
 }

@@ -10,8 +10,8 @@
  */
 #include "patas.h"
 
-__thread void *patas__context __attribute__((
-    visibility("hidden"), tls_model("initial-exec"), used));
+__thread void *patas__context
+    __attribute__((visibility("hidden"), tls_model("initial-exec"), used));
 
 void *patas_context(void)
 {

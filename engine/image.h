@@ -36,22 +36,22 @@ struct patas__relocs {
 struct patas__image {
     struct patas__segment segments[PATAS__SEGMENTS_MAX];
     unsigned segment_count;
-    uint64_t bias;            /* added to the file's addresses */
-    uint64_t start, end;      /* of all segments, page-rounded */
+    uint64_t bias;       /* added to the file's addresses */
+    uint64_t start, end; /* of all segments, page-rounded */
     uint8_t build_id[PATAS__BUILD_ID_MAX];
-    uint8_t build_id_size;    /* 0 = none */
+    uint8_t build_id_size; /* 0 = none */
     const struct patas__isa *isa;
     /* What patas__image_read() found; 0 where there is none. */
-    uint64_t eh_frame_hdr;    /* address */
-    uint64_t eh_table;        /* its sorted search table: address, */
-    uint64_t eh_count;        /* entries of 8 bytes (sdata4, relative) */
-    uint64_t symtab;          /* .dynsym: address, */
-    uint64_t symtab_count;    /* entries, from the hash table */
-    const uint8_t *symbols;   /* ... and their bytes */
+    uint64_t eh_frame_hdr;  /* address */
+    uint64_t eh_table;      /* its sorted search table: address, */
+    uint64_t eh_count;      /* entries of 8 bytes (sdata4, relative) */
+    uint64_t symtab;        /* .dynsym: address, */
+    uint64_t symtab_count;  /* entries, from the hash table */
+    const uint8_t *symbols; /* ... and their bytes */
     uint64_t strtab, strtab_size;
     uint64_t versym, verneed, verdef; /* symbol versions: addresses */
-    uint64_t eh_frame;        /* address; walked where there is no eh_table */
-    struct patas__relocs relocs[3]; /* DT_JMPREL, DT_RELA, DT_REL */
+    uint64_t eh_frame; /* address; walked where there is no eh_table */
+    struct patas__relocs relocs[3];      /* DT_JMPREL, DT_RELA, DT_REL */
     uint64_t plt_got_start, plt_got_end; /* range holding GOT slots, or 0 */
     /* Where the IFUNC resolvers of .dynsym are, sorted, relative to `start`.
      * More than fit: ifunc_count is above PATAS__IFUNCS_MAX. */
@@ -63,9 +63,9 @@ struct patas__image {
 struct patas__symbol {
     uint64_t address; /* bias included */
     uint64_t size;
-    uint32_t name;    /* offset in the string table */
-    uint8_t type;     /* ELF's STT_* */
-    bool defined;     /* in this image */
+    uint32_t name; /* offset in the string table */
+    uint8_t type;  /* ELF's STT_* */
+    bool defined;  /* in this image */
 };
 
 /* Entry `index` of .dynsym; false if there is no such one. */
@@ -97,13 +97,13 @@ PATAS__HIDDEN bool patas__image_reloc(const struct patas__image *image,
                                       struct patas__reloc *reloc);
 
 /* The executable segment that holds `address`, or NULL. */
-PATAS__HIDDEN const struct patas__segment *patas__image_code(
-    const struct patas__image *image, uint64_t address);
+PATAS__HIDDEN const struct patas__segment *
+patas__image_code(const struct patas__image *image, uint64_t address);
 
 /* `size` > 0 bytes at `address`, or NULL if they don't lie in one segment. */
-PATAS__HIDDEN const uint8_t *patas__image_bytes(const struct patas__image *image,
-                                                uint64_t address,
-                                                uint64_t size);
+PATAS__HIDDEN const uint8_t *
+patas__image_bytes(const struct patas__image *image, uint64_t address,
+                   uint64_t size);
 
 /* Fills the tables in from segments, bias and program headers (ELF64 or ELF32
  * by isa->pointer_size); start and end, too, where both are 0. `phdrs` are the

@@ -12,32 +12,34 @@
 
 #include "bytes.h"
 
-enum { PATAS__INSN_MAX = 15 }; /* longest instruction, bytes (x86) */
+enum {
+    PATAS__INSN_MAX = 15
+}; /* longest instruction, bytes (x86) */
 
 /* What an instruction does to the flow of control. */
 enum patas__flow {
-    PATAS__FLOW_NEXT,     /* goes on behind itself */
-    PATAS__FLOW_JUMP,     /* always elsewhere */
-    PATAS__FLOW_BRANCH,   /* elsewhere or on: jcc, loop, jrcxz, xbegin */
-    PATAS__FLOW_CALL,     /* elsewhere, and the return address is pushed */
-    PATAS__FLOW_RETURN,   /* ret, iret, sysret ... */
-    PATAS__FLOW_SYSCALL,  /* into the kernel, which may back the PC up */
-    PATAS__FLOW_STOP      /* never goes on: hlt, ud2, int3 */
+    PATAS__FLOW_NEXT,    /* goes on behind itself */
+    PATAS__FLOW_JUMP,    /* always elsewhere */
+    PATAS__FLOW_BRANCH,  /* elsewhere or on: jcc, loop, jrcxz, xbegin */
+    PATAS__FLOW_CALL,    /* elsewhere, and the return address is pushed */
+    PATAS__FLOW_RETURN,  /* ret, iret, sysret ... */
+    PATAS__FLOW_SYSCALL, /* into the kernel, which may back the PC up */
+    PATAS__FLOW_STOP     /* never goes on: hlt, ud2, int3 */
 };
 
 /* One instruction, decoded. `length` is 0 if the bytes are no instruction. */
 struct patas__insn {
     uint64_t address;
-    uint64_t target;   /* of a direct jump, branch or call; else 0 */
-    uint64_t operand;  /* address of a PC-relative memory operand; else 0 */
-    uint8_t length;    /* bytes */
-    uint8_t flow;      /* enum patas__flow */
-    bool has_target;   /* direct: `target` is valid */
-    bool has_operand;  /* PC-relative memory: `operand` is valid */
-    uint8_t rel_at;    /* offset of the field that is relative to the PC ... */
-    uint8_t rel_size;  /* ... and its size in bytes (1, 2, 4); 0 = none */
-    bool landing_pad;  /* endbr32, endbr64, bti, paciasp */
-    bool padding;      /* a NOP of any length, or int3: fills gaps */
+    uint64_t target;  /* of a direct jump, branch or call; else 0 */
+    uint64_t operand; /* address of a PC-relative memory operand; else 0 */
+    uint8_t length;   /* bytes */
+    uint8_t flow;     /* enum patas__flow */
+    bool has_target;  /* direct: `target` is valid */
+    bool has_operand; /* PC-relative memory: `operand` is valid */
+    uint8_t rel_at;   /* offset of the field that is relative to the PC ... */
+    uint8_t rel_size; /* ... and its size in bytes (1, 2, 4); 0 = none */
+    bool landing_pad; /* endbr32, endbr64, bti, paciasp */
+    bool padding;     /* a NOP of any length, or int3: fills gaps */
     /* Filled for relocate.c; offsets in bytes from the first. */
     uint8_t opcode_at; /* last opcode byte (behind prefixes and escapes) */
     uint8_t modrm_at;  /* 0 = no ModRM byte */
@@ -48,17 +50,28 @@ struct patas__insn {
 };
 
 enum patas__encoding {
-    PATAS__LEGACY, PATAS__VEX, PATAS__EVEX, PATAS__XOP, PATAS__REX2,
+    PATAS__LEGACY,
+    PATAS__VEX,
+    PATAS__EVEX,
+    PATAS__XOP,
+    PATAS__REX2,
     PATAS__3DNOW
 };
 
 enum patas__prefix {
-    PATAS__PREFIX_66 = 1, PATAS__PREFIX_67 = 2, PATAS__PREFIX_F2 = 4,
-    PATAS__PREFIX_F3 = 8, PATAS__PREFIX_LOCK = 16, PATAS__PREFIX_FS = 32,
-    PATAS__PREFIX_GS = 64, PATAS__PREFIX_SEGMENT = 128 /* cs ss ds es */
+    PATAS__PREFIX_66 = 1,
+    PATAS__PREFIX_67 = 2,
+    PATAS__PREFIX_F2 = 4,
+    PATAS__PREFIX_F3 = 8,
+    PATAS__PREFIX_LOCK = 16,
+    PATAS__PREFIX_FS = 32,
+    PATAS__PREFIX_GS = 64,
+    PATAS__PREFIX_SEGMENT = 128 /* cs ss ds es */
 };
 
-enum { PATAS__HEAD_MAX = 160 }; /* bytes of a relocated head, at most */
+enum {
+    PATAS__HEAD_MAX = 160
+}; /* bytes of a relocated head, at most */
 
 /*
  * A request to move the first instructions of a function.
@@ -78,10 +91,10 @@ struct patas__move {
     /* Results. */
     uint8_t code[PATAS__HEAD_MAX];
     size_t code_size;
-    size_t moved;         /* bytes of the original covered */
-    uint8_t map[32];      /* map[k]: offset in code of the instruction that was
-                             at from + k; 0xff where none begins */
-    uint64_t trouble;     /* on refusal: address of the instruction */
+    size_t moved;     /* bytes of the original covered */
+    uint8_t map[32];  /* map[k]: offset in code of the instruction that was
+                         at from + k; 0xff where none begins */
+    uint64_t trouble; /* on refusal: address of the instruction */
 };
 
 struct patas__isa {

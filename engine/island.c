@@ -17,27 +17,27 @@
 #include "trap.h"
 
 enum {
-    UNIT       = 64 * 1024, /* bytes of an ordinary unit */
-    BUDGET     = 48,        /* tight units always allowed, */
-    BUDGET_PER = 1024,      /* and one more for so many targets */
-    WINDOW     = 256,       /* what the lowest displacement byte spans */
+    UNIT = 64 * 1024,  /* bytes of an ordinary unit */
+    BUDGET = 48,       /* tight units always allowed, */
+    BUDGET_PER = 1024, /* and one more for so many targets */
+    WINDOW = 256,      /* what the lowest displacement byte spans */
     POOL_SLOTS = UNIT / sizeof(uintptr_t),
-    SEEK_LIMIT = 24         /* addresses tried for a new unit */
+    SEEK_LIMIT = 24 /* addresses tried for a new unit */
 };
 
 #define GIB  ((uintptr_t)1 << 30)
 #define MIB  ((uintptr_t)1 << 20)
-#define LOW  ((uintptr_t)0x10000)            /* vm.mmap_min_addr */
+#define LOW  ((uintptr_t)0x10000)               /* vm.mmap_min_addr */
 #define HIGH ((uintptr_t)0x7ffffffff000 - UNIT) /* end of user space */
 
 struct unit {
     uintptr_t base;
-    uint32_t size; /* bytes */
-    uint32_t seek; /* where the search for free code goes on */
-    uint32_t full; /* no room for a stub below */
+    uint32_t size;      /* bytes */
+    uint32_t seek;      /* where the search for free code goes on */
+    uint32_t full;      /* no room for a stub below */
     uint32_t stub_seek; /* and for stubs whose lowest byte alone must trap */
-    bool open;     /* writable, not yet executable */
-    bool tight;    /* made for one address; counts against the budget */
+    bool open;          /* writable, not yet executable */
+    bool tight;         /* made for one address; counts against the budget */
     uint64_t *used;
 };
 
@@ -60,12 +60,12 @@ static struct {
     size_t code_bytes, data_bytes;
     uint8_t *book_at;
     size_t book_left;
-    uint32_t open; /* units that are still writable */
-    int mem_fd;        /* /proc/self/mem for the length of one commit */
-    bool mem_is_open;  /* mem_fd is valid */
-    bool mem_denied;   /* it can't be opened or written */
-    bool probed;       /* the next two are known */
-    bool born_sealed;  /* fresh pages can't become executable (MDWE) */
+    uint32_t open;    /* units that are still writable */
+    int mem_fd;       /* /proc/self/mem for the length of one commit */
+    bool mem_is_open; /* mem_fd is valid */
+    bool mem_denied;  /* it can't be opened or written */
+    bool probed;      /* the next two are known */
+    bool born_sealed; /* fresh pages can't become executable (MDWE) */
     bool growth_known;
     uintptr_t heap[2], stack[2];
 } land;
@@ -82,7 +82,7 @@ static void *book_take(size_t size)
         if (patas__os_map(chunk, PATAS__READ | PATAS__WRITE, &memory))
             return NULL;
         land.data_bytes += chunk;
-        land.book_at   = memory;
+        land.book_at = memory;
         land.book_left = chunk;
     }
     void *taken = land.book_at;
@@ -103,12 +103,12 @@ static void book_untake(void *taken, size_t size)
 static bool book_grow(void **array, uint32_t *capacity, size_t record)
 {
     uint32_t more = *capacity ? *capacity * 2 : 32;
-    void *grown   = book_take(more * record);
+    void *grown = book_take(more * record);
     if (!grown)
         return false;
     if (*capacity)
         memcpy(grown, *array, *capacity * record);
-    *array    = grown;
+    *array = grown;
     *capacity = more;
     return true;
 }
@@ -157,7 +157,7 @@ static int probe(uintptr_t base, uint32_t size)
 {
     const int rw = PATAS__READ | PATAS__WRITE;
     const int rx = PATAS__READ | PATAS__EXEC;
-    land.probed  = true;
+    land.probed = true;
     if (!patas__os_protect((void *)base, size, rx))
         return patas__os_protect((void *)base, size, rw);
     land.born_sealed = true;
@@ -201,11 +201,11 @@ static struct unit *unit_new(uintptr_t base, uint32_t size, bool tight)
     land.code_bytes += size;
     land.tight += tight;
     land.open += !land.born_sealed;
-    return unit_insert((struct unit){.base  = base,
-                                     .size  = size,
-                                     .open  = !land.born_sealed,
+    return unit_insert((struct unit){.base = base,
+                                     .size = size,
+                                     .open = !land.born_sealed,
                                      .tight = tight,
-                                     .used  = used});
+                                     .used = used});
 }
 
 /* Undoes unit_new(), for a dry run. */
@@ -288,10 +288,10 @@ static bool window_find(const struct unit *unit, uintptr_t window,
     uintptr_t end = unit->base + unit->size;
     if (reach->kind[0] == PATAS__BYTE_FREE) {
         uintptr_t from = window > unit->base ? window : unit->base;
-        uintptr_t to   = window + WINDOW < end ? window + WINDOW : end;
-        return from < to && run_find(unit, (uint32_t)(from - unit->base),
-                                     (uint32_t)(to - unit->base),
-                                     PATAS__STUB_SIZE, at);
+        uintptr_t to = window + WINDOW < end ? window + WINDOW : end;
+        return from < to &&
+               run_find(unit, (uint32_t)(from - unit->base),
+                        (uint32_t)(to - unit->base), PATAS__STUB_SIZE, at);
     }
     unsigned count;
     const uint8_t *traps = patas__trap_bytes(&count);
@@ -317,9 +317,9 @@ static bool block_find(struct unit *unit, uintptr_t block,
                        reach->kind[0] == PATAS__BYTE_TRAP;
     const uintptr_t start = unit->base + (alike ? unit->stub_seek : unit->full);
 
-    unsigned count       = 256;
+    unsigned count = 256;
     const uint8_t *traps = NULL;
-    unsigned first       = 0;
+    unsigned first = 0;
     if (reach->kind[1] == PATAS__BYTE_TRAP)
         traps = patas__trap_bytes(&count);
     else if (start > block) /* skip windows in front of it */
@@ -401,17 +401,17 @@ static uintptr_t with_top(uintptr_t origin, uint8_t top)
 static struct unit *unit_under_top(uintptr_t origin, uint8_t top,
                                    const struct patas__reach *reach)
 {
-    unsigned count       = 256, tried = 0;
+    unsigned count = 256, tried = 0;
     const uint8_t *traps = NULL;
-    uintptr_t stretch    = with_top(origin, top);
+    uintptr_t stretch = with_top(origin, top);
     if (reach && reach->kind[2] == PATAS__BYTE_TRAP)
         traps = patas__trap_bytes(&count);
     for (unsigned i = 0; i < count && tried < SEEK_LIMIT; i++) {
         uintptr_t second = traps ? traps[i] : i;
         /* The aligned unit that this block begins in holds its first windows,
          * the next one the rest; both will be asked for in time. */
-        uintptr_t base = (stretch + (second << 16) + UNIT - 1) &
-                         ~(uintptr_t)(UNIT - 1);
+        uintptr_t base =
+            (stretch + (second << 16) + UNIT - 1) & ~(uintptr_t)(UNIT - 1);
         if (base < LOW || base > HIGH || grows_there(base, UNIT) ||
             unit_at(base))
             continue;
@@ -441,7 +441,7 @@ static unsigned stub_free(const struct patas__reach *reach, bool dry,
     (void)patas__trap_bytes(&traps); /* which they are is tried out once */
     if (*last < land.count && unit_find(&land.units[*last], reach, &at))
         return stub_done(&land.units[*last], at, dry, stub);
-    uintptr_t low  = reach->origin > 2 * GIB ? reach->origin - 2 * GIB : 0;
+    uintptr_t low = reach->origin > 2 * GIB ? reach->origin - 2 * GIB : 0;
     uintptr_t high = reach->origin + 2 * GIB;
     for (uint32_t i = unit_above(low);
          i < land.count && land.units[i].base < high; i++)
@@ -450,14 +450,14 @@ static unsigned stub_free(const struct patas__reach *reach, bool dry,
             return stub_done(&land.units[i], at, dry, stub);
         }
     uint8_t tops[16];
-    bool trap      = reach->kind[3] == PATAS__BYTE_TRAP;
+    bool trap = reach->kind[3] == PATAS__BYTE_TRAP;
     unsigned count = top_bytes(tops, trap);
     for (unsigned i = 0; i < count; i++) {
         struct unit *unit = unit_under_top(reach->origin, tops[i], reach);
         if (!unit)
             continue;
         bool found = unit_find(unit, reach, &at);
-        *stub      = unit->base + at;
+        *stub = unit->base + at;
         if (dry)
             unit_drop(unit);
         else if (found)
@@ -473,16 +473,16 @@ static bool fixed_range(const struct patas__reach *reach, uintptr_t *low,
                         uintptr_t *high)
 {
     int64_t displacement = 0;
-    unsigned freedom     = 0; /* bytes that are free, from the lowest */
+    unsigned freedom = 0; /* bytes that are free, from the lowest */
     while (freedom < 4 && reach->kind[freedom] == PATAS__BYTE_FREE)
         freedom++;
     for (unsigned i = freedom; i < 4; i++)
         displacement |= (int64_t)reach->value[i] << (8 * i);
     displacement = (int32_t)displacement;
-    *low         = reach->origin + (uintptr_t)displacement;
-    *high        = *low + ((uintptr_t)1 << (8 * freedom));
-    bool wrapped = displacement < 0 ? *low > reach->origin
-                                    : *low < reach->origin;
+    *low = reach->origin + (uintptr_t)displacement;
+    *high = *low + ((uintptr_t)1 << (8 * freedom));
+    bool wrapped =
+        displacement < 0 ? *low > reach->origin : *low < reach->origin;
     return !wrapped && *low >= LOW && *high <= HIGH && *high > *low;
 }
 
@@ -505,9 +505,9 @@ static bool range_find(uintptr_t low, uintptr_t high, uint32_t *index,
     for (uint32_t i = unit_above(low);
          i < land.count && land.units[i].base < high; i++) {
         struct unit *unit = &land.units[i];
-        uintptr_t from    = low > unit->base ? low : unit->base;
-        uintptr_t end     = unit->base + unit->size;
-        uintptr_t to      = high < end ? high : end;
+        uintptr_t from = low > unit->base ? low : unit->base;
+        uintptr_t end = unit->base + unit->size;
+        uintptr_t to = high < end ? high : end;
         if (unit_writable(unit) &&
             stub_find(unit, (uint32_t)(from - unit->base),
                       (uint32_t)(to - unit->base), at)) {
@@ -523,8 +523,8 @@ static struct unit *unit_in_range(uintptr_t low, uintptr_t high)
 {
     if (high - low >= 16 * MIB) {
         for (unsigned i = 0; i < SEEK_LIMIT; i++) {
-            uintptr_t base = low + 8 * MIB + (i % 2 ? i * MIB / 4
-                                                    : 0 - i * MIB / 4);
+            uintptr_t base =
+                low + 8 * MIB + (i % 2 ? i * MIB / 4 : 0 - i * MIB / 4);
             base &= ~(uintptr_t)(UNIT - 1);
             if (grows_there(base, UNIT) || unit_at(base))
                 continue;
@@ -535,19 +535,19 @@ static struct unit *unit_in_range(uintptr_t low, uintptr_t high)
         return NULL;
     }
     const uintptr_t page = patas__os_page();
-    uintptr_t first      = low & ~(page - 1);
-    uintptr_t last       = (high - 1) & ~(page - 1);
-    uintptr_t middle     = (first + (last - first) / 2) & ~(page - 1);
+    uintptr_t first = low & ~(page - 1);
+    uintptr_t last = (high - 1) & ~(page - 1);
+    uintptr_t middle = (first + (last - first) / 2) & ~(page - 1);
     for (uintptr_t i = 0; i <= (last - first) / page && i < SEEK_LIMIT; i++) {
         uintptr_t base = middle + (i % 2 ? (i + 1) / 2 : 0 - i / 2) * page;
         if (base < first || base > last || grows_there(base, page) ||
             unit_at(base))
             continue;
         /* One address near a page's end needs the next page, too. */
-        uintptr_t start   = low > base ? low : base;
-        bool two          = start + PATAS__STUB_SIZE > base + page;
-        struct unit *unit = unit_new(base, (uint32_t)(two ? 2 * page : page),
-                                     true);
+        uintptr_t start = low > base ? low : base;
+        bool two = start + PATAS__STUB_SIZE > base + page;
+        struct unit *unit =
+            unit_new(base, (uint32_t)(two ? 2 * page : page), true);
         if (unit)
             return unit;
     }
@@ -595,8 +595,8 @@ unsigned patas__island_stub(const struct patas__reach *reach, size_t targets,
 /* Near enough that operands around `origin` stay in reach of the code. */
 static bool near(const struct unit *unit, uintptr_t origin)
 {
-    uintptr_t distance = unit->base > origin ? unit->base - origin
-                                             : origin - unit->base;
+    uintptr_t distance =
+        unit->base > origin ? unit->base - origin : origin - unit->base;
     return distance < 2 * GIB - 256 * MIB;
 }
 
@@ -609,15 +609,17 @@ static bool code_in(uint32_t index, uintptr_t origin, size_t size,
         !run_find(unit, unit->seek, unit->size, (uint32_t)size, &at))
         return false;
     mark(unit, at, size, true);
-    unit->seek     = at + (uint32_t)size;
+    unit->seek = at + (uint32_t)size;
     land.code_last = index;
-    *code          = unit->base + at;
+    *code = unit->base + at;
     return true;
 }
 
 int patas__island_code(uintptr_t origin, size_t size, uintptr_t *code)
 {
-    enum { NO_MEMORY = 12 };
+    enum {
+        NO_MEMORY = 12
+    };
     if (land.code_last < land.count &&
         code_in(land.code_last, origin, size, code))
         return 0;
@@ -649,13 +651,14 @@ void patas__island_free(uintptr_t code, size_t size)
         unit->full = at < PATAS__STUB_SIZE ? 0 : at - PATAS__STUB_SIZE;
 }
 
-/* ---- slots ---------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------
+ */
 
 /* rip-relative reach, with room for the unit's own size on both sides. */
 static bool slot_reaches(const struct pool *pool, uintptr_t stub)
 {
-    uintptr_t distance = pool->base > stub ? pool->base - stub
-                                           : stub - pool->base;
+    uintptr_t distance =
+        pool->base > stub ? pool->base - stub : stub - pool->base;
     return distance < 2 * GIB - 2 * UNIT;
 }
 
@@ -663,7 +666,7 @@ static uintptr_t *slot_from(struct pool *pool)
 {
     if (pool->freed) {
         uintptr_t *slot = (uintptr_t *)pool->freed;
-        pool->freed     = *slot;
+        pool->freed = *slot;
         return slot;
     }
     if (pool->fresh == POOL_SLOTS)
@@ -680,8 +683,8 @@ static struct pool *pool_new(uintptr_t stub)
     for (unsigned i = 1; i < 4 * SEEK_LIMIT; i++) {
         /* Growing distances, above and below in turn. */
         uintptr_t step = (uintptr_t)(i / 2 + 1) * 8 * MIB;
-        uintptr_t base = (i % 2 ? stub + step : stub - step) &
-                         ~(uintptr_t)(UNIT - 1);
+        uintptr_t base =
+            (i % 2 ? stub + step : stub - step) & ~(uintptr_t)(UNIT - 1);
         if ((i % 2 ? base < stub : base > stub) || base < LOW || base > HIGH ||
             grows_there(base, UNIT) ||
             patas__os_map_at(base, UNIT, PATAS__READ | PATAS__WRITE))
@@ -695,14 +698,16 @@ static struct pool *pool_new(uintptr_t stub)
 
 int patas__island_slot(uintptr_t stub, uintptr_t **slot)
 {
-    enum { NO_MEMORY = 12 };
+    enum {
+        NO_MEMORY = 12
+    };
     *slot = NULL;
     if (land.pool_last < land.pool_count &&
         slot_reaches(&land.pools[land.pool_last], stub))
         *slot = slot_from(&land.pools[land.pool_last]);
     for (uint32_t i = 0; i < land.pool_count && !*slot; i++)
         if (slot_reaches(&land.pools[i], stub)) {
-            *slot          = slot_from(&land.pools[i]);
+            *slot = slot_from(&land.pools[i]);
             land.pool_last = i;
         }
     if (*slot)
@@ -711,7 +716,7 @@ int patas__island_slot(uintptr_t stub, uintptr_t **slot)
     if (!pool)
         return NO_MEMORY;
     land.pool_last = (uint32_t)(pool - land.pools);
-    *slot          = slot_from(pool);
+    *slot = slot_from(pool);
     return 0;
 }
 
@@ -720,18 +725,21 @@ void patas__island_slot_free(uintptr_t *slot)
     for (uint32_t i = 0; i < land.pool_count; i++) {
         struct pool *pool = &land.pools[i];
         if ((uintptr_t)slot - pool->base < UNIT) {
-            *slot       = pool->freed;
+            *slot = pool->freed;
             pool->freed = (uintptr_t)slot;
             return;
         }
     }
 }
 
-/* ---- writing -------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------
+ */
 
 int patas__island_write(uintptr_t code, const void *bytes, size_t size)
 {
-    enum { FAULT = 14 };
+    enum {
+        FAULT = 14
+    };
     struct unit *unit = unit_at(code);
     if (!unit)
         return FAULT;
@@ -741,7 +749,7 @@ int patas__island_write(uintptr_t code, const void *bytes, size_t size)
     }
     int err = 0;
     if (!land.mem_is_open) {
-        err              = patas__os_mem_open(&land.mem_fd);
+        err = patas__os_mem_open(&land.mem_fd);
         land.mem_is_open = !err;
     }
     if (!err)
@@ -763,8 +771,8 @@ int patas__island_publish(void)
             i++;
             continue;
         }
-        err = patas__os_protect((void *)at, end - at,
-                                PATAS__READ | PATAS__EXEC);
+        err =
+            patas__os_protect((void *)at, end - at, PATAS__READ | PATAS__EXEC);
         for (; i < run && !err; i++) {
             land.units[i].open = false;
             land.open--;
@@ -781,6 +789,6 @@ struct patas__island_stats patas__island_count(void)
     return (struct patas__island_stats){
         .code_bytes = land.code_bytes,
         .data_bytes = land.data_bytes,
-        .mappings   = land.count + land.pool_count,
+        .mappings = land.count + land.pool_count,
     };
 }

@@ -17,12 +17,14 @@
 
 #include "bytes.h"
 
-enum { PATAS__STUB_SIZE = 6 }; /* ff 25 disp32 */
+enum {
+    PATAS__STUB_SIZE = 6
+}; /* ff 25 disp32 */
 
 enum patas__byte {
-    PATAS__BYTE_FREE,  /* any value will do */
-    PATAS__BYTE_TRAP,  /* must be one of patas__trap_bytes() */
-    PATAS__BYTE_FIXED  /* must be `value` */
+    PATAS__BYTE_FREE, /* any value will do */
+    PATAS__BYTE_TRAP, /* must be one of patas__trap_bytes() */
+    PATAS__BYTE_FIXED /* must be `value` */
 };
 
 /* Where a stub may be: constraints on the displacement's bytes, low first. */

@@ -15,7 +15,7 @@ struct patas__lock {
 /* False if this very thread holds it: a signal handler interrupted patas. */
 static inline bool patas__lock_take(struct patas__lock *lock)
 {
-    int tid  = patas__os_tid();
+    int tid = patas__os_tid();
     int free = 0;
     if (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == tid)
         return false;

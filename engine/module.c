@@ -9,8 +9,13 @@
 
 #include <elf.h>
 
-enum { NO_MEMORY = 12, AT_BASE_ = 7, AT_SYSINFO_EHDR_ = 33, AT_ENTRY_ = 9,
-       SEARCHES_BEFORE_MAP = 8 };
+enum {
+    NO_MEMORY = 12,
+    AT_BASE_ = 7,
+    AT_SYSINFO_EHDR_ = 33,
+    AT_ENTRY_ = 9,
+    SEARCHES_BEFORE_MAP = 8
+};
 
 static struct {
     struct patas__table table;
@@ -69,7 +74,7 @@ static bool returns_twice(const char *name, uint64_t left)
 static void find_twice(struct patas__module *module)
 {
     const struct patas__image *image = &module->image;
-    const uint8_t *symbols           = patas__image_bytes(
+    const uint8_t *symbols = patas__image_bytes(
         image, image->symtab, image->symtab_count * sizeof(Elf64_Sym));
     const uint8_t *strings =
         patas__image_bytes(image, image->strtab, image->strtab_size);
@@ -94,9 +99,9 @@ static void read_segments(struct patas__image *image,
                           const struct patas__loaded *loaded)
 {
     const Elf64_Phdr *phdrs = loaded->phdrs;
-    image->bias             = loaded->bias;
-    image->isa              = patas__isa_host();
-    image->start            = UINT64_MAX;
+    image->bias = loaded->bias;
+    image->isa = patas__isa_host();
+    image->start = UINT64_MAX;
     for (size_t i = 0; i < loaded->phdr_count; i++) {
         if (phdrs[i].p_type != PT_LOAD || !phdrs[i].p_memsz ||
             image->segment_count == PATAS__SEGMENTS_MAX)
@@ -104,11 +109,11 @@ static void read_segments(struct patas__image *image,
         uint64_t address = loaded->bias + phdrs[i].p_vaddr;
         struct patas__segment *segment =
             &image->segments[image->segment_count++];
-        segment->address    = address;
-        segment->size       = phdrs[i].p_memsz;
-        segment->bytes      = (const uint8_t *)(uintptr_t)address;
+        segment->address = address;
+        segment->size = phdrs[i].p_memsz;
+        segment->bytes = (const uint8_t *)(uintptr_t)address;
         segment->executable = phdrs[i].p_flags & PF_X;
-        segment->writable   = phdrs[i].p_flags & PF_W;
+        segment->writable = phdrs[i].p_flags & PF_W;
         if (address < image->start)
             image->start = address & ~(uint64_t)4095;
         if (address + phdrs[i].p_memsz > image->end)
@@ -122,9 +127,9 @@ static void module_read(struct patas__module *module,
     memset(module, 0, sizeof *module);
     read_segments(&module->image, loaded);
     patas__image_read(&module->image, loaded->phdrs, loaded->phdr_count);
-    module->live    = true;
-    uintptr_t base  = patas__os_auxv(AT_BASE_);
-    uintptr_t vdso  = patas__os_auxv(AT_SYSINFO_EHDR_);
+    module->live = true;
+    uintptr_t base = patas__os_auxv(AT_BASE_);
+    uintptr_t vdso = patas__os_auxv(AT_SYSINFO_EHDR_);
     uintptr_t entry = patas__os_auxv(AT_ENTRY_);
     if (base && covers(module, base)) {
         Elf64_Ehdr header;
@@ -162,13 +167,13 @@ static bool refresh_one(void *data, const struct patas__loaded *loaded)
 {
     struct refresh *refresh = data;
     if (!refresh->started) {
-        refresh->started  = true;
-        refresh->changed  = loaded->loads != modules.loads ||
+        refresh->started = true;
+        refresh->changed = loaded->loads != modules.loads ||
                            loaded->unloads != modules.unloads ||
                            !modules.table.count || !loaded->loads;
         refresh->unloaded = loaded->unloads != modules.unloads;
-        modules.loads     = loaded->loads;
-        modules.unloads   = loaded->unloads;
+        modules.loads = loaded->loads;
+        modules.unloads = loaded->unloads;
     }
     if (!refresh->changed)
         return false;
@@ -200,7 +205,7 @@ static bool refresh_one(void *data, const struct patas__loaded *loaded)
 
 int patas__modules_refresh(void (*gone)(uint32_t index))
 {
-    uint8_t seen[4096]     = {0};
+    uint8_t seen[4096] = {0};
     struct refresh refresh = {.seen = seen};
     patas__os_modules(refresh_one, &refresh);
     if (!refresh.changed || refresh.err)
@@ -219,7 +224,8 @@ int patas__modules_refresh(void (*gone)(uint32_t index))
     return 0;
 }
 
-/* ---- branches -------------------------------------------------------------- */
+/* ---- branches --------------------------------------------------------------
+ */
 
 static void make_map(struct patas__module *module)
 {
@@ -234,7 +240,7 @@ static void make_map(struct patas__module *module)
 static uint32_t mapped_branches(const struct patas__module *module,
                                 uint64_t address, unsigned size)
 {
-    uint64_t bit  = address - module->image.start;
+    uint64_t bit = address - module->image.start;
     uint32_t bits = 0;
     for (unsigned k = 0; k < size; k++, bit++)
         bits |= (uint32_t)(module->branches[bit / 8] >> bit % 8 & 1) << k;

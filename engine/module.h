@@ -12,18 +12,20 @@
 
 #include "image.h"
 
-enum { PATAS__TWICE_MAX = 12 };
+enum {
+    PATAS__TWICE_MAX = 12
+};
 
 struct patas__module {
     struct patas__image image;
-    bool live;           /* still loaded */
+    bool live; /* still loaded */
     bool vdso;
     bool loader;         /* the dynamic loader */
     uint64_t start_code; /* where the kernel entered it (loader, program) */
     uint64_t twice[PATAS__TWICE_MAX]; /* functions that return twice */
     unsigned twice_count;
-    uint8_t *branches;   /* patas__branches_map(), once a batch needs it */
-    uint32_t searches;   /* single searches made; then the map pays */
+    uint8_t *branches; /* patas__branches_map(), once a batch needs it */
+    uint32_t searches; /* single searches made; then the map pays */
 };
 
 /* Brings the list up to date; `gone` is called for each module that went, with

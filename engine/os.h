@@ -10,7 +10,11 @@
 
 #include "bytes.h"
 
-enum { PATAS__READ = 1, PATAS__WRITE = 2, PATAS__EXEC = 4 }; /* = PROT_* */
+enum {
+    PATAS__READ = 1,
+    PATAS__WRITE = 2,
+    PATAS__EXEC = 4
+}; /* = PROT_* */
 
 /* The raw call; returns the kernel's value (-errno on failure). */
 PATAS__HIDDEN long patas__syscall(long number, long a, long b, long c, long d,

@@ -12,8 +12,10 @@
 #include "table.h"
 #include "trap.h"
 
-enum { ALL_FLAGS = PATAS_STRICT | PATAS_ALLOW_TRAP | PATAS_FOLLOW |
-                   PATAS_PASS_THROUGH | PATAS_ENTRY };
+enum {
+    ALL_FLAGS = PATAS_STRICT | PATAS_ALLOW_TRAP | PATAS_FOLLOW |
+                PATAS_PASS_THROUGH | PATAS_ENTRY
+};
 
 struct batch {
     struct patas__member *members;
@@ -26,20 +28,21 @@ static struct {
     struct patas__lock lock;
     struct patas__table batches; /* struct batch */
     bool started;
-    bool forking;      /* the fork handlers hold the lock */
-    bool wrapped;      /* sigaction goes through us */
+    bool forking; /* the fork handlers hold the lock */
+    bool wrapped; /* sigaction goes through us */
     bool wrapping;
-    uint32_t wrap;     /* that patch: no restore_all takes it */
+    uint32_t wrap; /* that patch: no restore_all takes it */
 } engine;
 
-/* ---- coming in and going out ------------------------------------------------ */
+/* ---- coming in and going out ------------------------------------------------
+ */
 
 static patas_status fail(patas_error *error, patas_status status,
                          unsigned reason, uintptr_t target)
 {
     if (error)
-        *error = (patas_error){
-            .status = status, .reason = reason, .target = target};
+        *error =
+            (patas_error){.status = status, .reason = reason, .target = target};
     return status;
 }
 
@@ -116,7 +119,8 @@ static void leave(void)
     patas__lock_give(&engine.lock);
 }
 
-/* ---- arguments ----------------------------------------------------------------- */
+/* ---- arguments
+ * ----------------------------------------------------------------- */
 
 /* An older, shorter struct is padded; a newer one may only hold zeros beyond
  * what is known here. */
@@ -152,8 +156,8 @@ static bool cycle(uintptr_t target, uintptr_t replacement)
             patch = patas__patch_get(patch)->below;
         if (!patch)
             return false;
-        at = patas__resolve(
-            patas__patch_replacement(patas__patch_get(patch)), 0);
+        at = patas__resolve(patas__patch_replacement(patas__patch_get(patch)),
+                            0);
     }
     return true;
 }
@@ -162,7 +166,7 @@ static patas_status check_pair(uintptr_t target, uintptr_t replacement,
                                const patas_options *options, patas_error *error)
 {
     uintptr_t from = patas__resolve(target, options->flags);
-    uintptr_t to   = patas__resolve(replacement, 0);
+    uintptr_t to = patas__resolve(replacement, 0);
     if (from == to)
         return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_SAME, target);
     if (cycle(from, to))
@@ -173,7 +177,8 @@ static patas_status check_pair(uintptr_t target, uintptr_t replacement,
     return status;
 }
 
-/* ---- making patches --------------------------------------------------------------- */
+/* ---- making patches
+ * --------------------------------------------------------------- */
 
 /* Everything up to the commit. */
 static patas_status make_patch(uintptr_t target, uintptr_t replacement,
@@ -197,14 +202,13 @@ static patas_status make_patch(uintptr_t target, uintptr_t replacement,
 static struct patas__member member_for(uint32_t patch, bool restore)
 {
     return (struct patas__member){
-        .patch      = patch,
+        .patch = patch,
         .generation = patas__patch_get(patch)->generation,
-        .restore    = restore,
+        .restore = restore,
     };
 }
 
-static patas_status commit_one(uint32_t patch, bool restore,
-                               patas_error *error)
+static patas_status commit_one(uint32_t patch, bool restore, patas_error *error)
 {
     struct patas__member member = member_for(patch, restore);
     return patas__members_commit(&member, 1, error);
@@ -225,8 +229,8 @@ static patas_status install(uint32_t index, patas_patch **patch,
 /* The program's own sigaction goes behind our handler from now on. */
 static int wrapped_sigaction(int number, const void *action, void *old)
 {
-    patas_fn original = (patas_fn)patas__patch_original(
-        patas__patch_get(engine.wrap));
+    patas_fn original =
+        (patas_fn)patas__patch_original(patas__patch_get(engine.wrap));
     return patas__trap_sigaction(number, action, old, original);
 }
 
@@ -319,8 +323,8 @@ patas_status patas_replace_slot(patas_fn *slot, patas_fn replacement,
         status = patas__check_replacement((uintptr_t)replacement, error);
     if (status == PATAS_OK &&
         patas__target_get(target)->old == (uintptr_t)replacement)
-        status = fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_SAME,
-                      (uintptr_t)slot);
+        status =
+            fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_SAME, (uintptr_t)slot);
     if (status == PATAS_OK) {
         status = patas__patch_new(target, (uintptr_t)replacement, NULL, &index);
         if (status == PATAS_OK)
@@ -332,7 +336,8 @@ patas_status patas_replace_slot(patas_fn *slot, patas_fn replacement,
     return status;
 }
 
-/* ---- handles ------------------------------------------------------------------------ */
+/* ---- handles
+ * ------------------------------------------------------------------------ */
 
 patas_fn patas_original(const patas_patch *patch)
 {
@@ -374,10 +379,10 @@ static patas_status set_on(patas_patch *patch, bool on, patas_error *error)
         status = fail(error, PATAS_ERR_STALE, PATAS_REASON_PENDING, 0);
     if (status == PATAS_OK) {
         struct patas__patch *record = patas__patch_get(index);
-        uint8_t before              = record->flags;
-        record->flags = (uint8_t)(on ? before | PATAS__ON
-                                     : before & ~PATAS__ON);
-        status        = patas__target_redirect(record->target, error);
+        uint8_t before = record->flags;
+        record->flags =
+            (uint8_t)(on ? before | PATAS__ON : before & ~PATAS__ON);
+        status = patas__target_redirect(record->target, error);
         if (status != PATAS_OK) {
             record->flags = before;
             (void)patas__stack_settle(record->target);
@@ -440,8 +445,8 @@ static size_t gather(struct patas__member *members, unsigned mark)
     return count;
 }
 
-static patas_status restore_members(struct patas__member *members,
-                                    size_t count, patas_error *error)
+static patas_status restore_members(struct patas__member *members, size_t count,
+                                    patas_error *error)
 {
     patas_error ignored;
     patas_status first = patas__members_commit(members, count, error);
@@ -461,7 +466,7 @@ patas_status patas_restore_since(unsigned mark, patas_error *error)
     patas_status status = enter(error);
     if (status != PATAS_OK)
         return status;
-    status      = refresh(error);
+    status = refresh(error);
     size_t size = patas__patch_count() * sizeof(struct patas__member);
     if (status == PATAS_OK && size) {
         if (patas__os_map(size, PATAS__READ | PATAS__WRITE, &members)) {
@@ -487,7 +492,9 @@ unsigned patas_mark(void)
     return patas__mark();
 }
 
-/* ---- batches ---------------------------------------------------------------------------- */
+/* ---- batches
+ * ----------------------------------------------------------------------------
+ */
 
 static patas_batch *batch_handle(uint32_t index, uint32_t generation)
 {
@@ -529,9 +536,9 @@ patas_batch *patas_batch_begin(patas_error *error)
         struct batch *batch =
             patas__table_at(&engine.batches, sizeof(struct batch), index);
         batch->generation = (batch->generation + 1) & 0x7fffffff;
-        batch->count      = 0;
-        batch->open       = true;
-        handle            = batch_handle(index, batch->generation);
+        batch->count = 0;
+        batch->open = true;
+        handle = batch_handle(index, batch->generation);
     } else {
         fail(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, 0);
     }
@@ -545,15 +552,15 @@ static bool batch_room(struct batch *batch)
         return true;
     uint32_t more = batch->capacity ? batch->capacity * 2 : 256;
     void *memory;
-    if (patas__os_map(more * sizeof *batch->members,
-                      PATAS__READ | PATAS__WRITE, &memory))
+    if (patas__os_map(more * sizeof *batch->members, PATAS__READ | PATAS__WRITE,
+                      &memory))
         return false;
     if (batch->capacity) {
         size_t size = batch->capacity * sizeof *batch->members;
         memcpy(memory, batch->members, size);
         patas__os_unmap(batch->members, size);
     }
-    batch->members  = memory;
+    batch->members = memory;
     batch->capacity = more;
     return true;
 }
@@ -628,8 +635,7 @@ patas_status patas_batch_restore(patas_batch *handle, patas_patch *patch,
     status = batch_open(handle, &batch, error);
     if (status == PATAS_OK)
         status = live_patch(patch, &index, error);
-    if (status == PATAS_OK &&
-        patas__patch_get(index)->flags & PATAS__PENDING)
+    if (status == PATAS_OK && patas__patch_get(index)->flags & PATAS__PENDING)
         status = fail(error, PATAS_ERR_STALE, PATAS_REASON_PENDING, 0);
     if (status == PATAS_OK)
         batch->members[batch->count++] = member_for(index, true);
@@ -648,9 +654,9 @@ static void batch_end(struct batch *batch, bool undo)
     if (batch->capacity)
         patas__os_unmap(batch->members,
                         batch->capacity * sizeof *batch->members);
-    batch->members  = NULL;
+    batch->members = NULL;
     batch->capacity = 0;
-    batch->open     = false;
+    batch->open = false;
 }
 
 patas_status patas_batch_commit(patas_batch *handle, patas_error *error)
@@ -688,14 +694,16 @@ void patas_batch_abort(patas_batch *handle)
     leave();
 }
 
-/* ---- telling -------------------------------------------------------------------------------- */
+/* ---- telling
+ * --------------------------------------------------------------------------------
+ */
 
 static void tell(const struct patas__request *request, uint32_t target,
                  patas_plan_info *info)
 {
-    info->entry      = request->entry;
-    info->extent     = (size_t)request->extent;
-    info->padding    = (size_t)request->padding;
+    info->entry = request->entry;
+    info->extent = (size_t)request->extent;
+    info->padding = (size_t)request->padding;
     info->in_the_way = request->in_the_way;
     memcpy(info->passed_by, request->passed_by, sizeof info->passed_by);
     memcpy(info->before, request->survey.bytes, sizeof info->before);
@@ -704,8 +712,8 @@ static void tell(const struct patas__request *request, uint32_t target,
     if (info->form == PATAS_FORM_NONE)
         return;
     info->written = request->plan.written;
-    info->moved   = request->moved;
-    info->island  = request->stub;
+    info->moved = request->moved;
+    info->island = request->stub;
     patas__plan_bytes(&request->plan, &request->survey, request->stub,
                       request->gap, info->after);
     (void)target;
@@ -716,9 +724,9 @@ static void tell_known(uint32_t index, patas_plan_info *info)
 {
     const struct patas__target *target = patas__target_get(index);
     patas__target_bytes(target, info->before, info->after);
-    info->form    = (patas_form)target->form;
+    info->form = (patas_form)target->form;
     info->written = target->written;
-    info->island  = patas__target_island(target);
+    info->island = patas__target_island(target);
     for (uint32_t at = target->top; at; at = patas__patch_get(at)->below)
         info->patches += !(patas__patch_get(at)->flags & PATAS__GHOST);
 }
@@ -735,9 +743,9 @@ patas_status patas_plan_with(patas_fn target, const patas_options *options,
         return fail(error, PATAS_ERR_ARGUMENT,
                     target && info ? PATAS_REASON_OPTIONS : PATAS_REASON_NULL,
                     (uintptr_t)target);
-    *info = (patas_plan_info){.size   = sizeof *info,
+    *info = (patas_plan_info){.size = sizeof *info,
                               .target = (uintptr_t)target,
-                              .entry  = (uintptr_t)target};
+                              .entry = (uintptr_t)target};
     patas_status status = read_options(options, &known, error);
     if (status == PATAS_OK)
         status = enter(error);
@@ -783,13 +791,13 @@ patas_status patas_stats_read(patas_stats *stats)
     }
     struct patas__island_stats islands = patas__island_count();
     struct patas__commit_stats commits = patas__members_stats();
-    stats->code_bytes    = islands.code_bytes;
-    stats->data_bytes    = islands.data_bytes + patas__registry_bytes();
-    stats->mappings      = islands.mappings;
+    stats->code_bytes = islands.code_bytes;
+    stats->data_bytes = islands.data_bytes + patas__registry_bytes();
+    stats->mappings = islands.mappings;
     stats->traps_carried = patas__trap_carried();
     stats->threads_moved = commits.threads_moved;
-    stats->threads_held  = commits.threads_held;
-    stats->commits       = commits.commits;
+    stats->threads_held = commits.threads_held;
+    stats->commits = commits.commits;
     leave();
     return PATAS_OK;
 }

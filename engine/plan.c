@@ -6,13 +6,16 @@
 
 #include "trap.h"
 
-/* ---- the first bytes ------------------------------------------------------ */
+/* ---- the first bytes ------------------------------------------------------
+ */
 
 static const uint32_t inner = 0x1e; /* entry + 1 .. entry + 4 */
 
 static bool contains_rseq_signature(const struct patas__survey *survey)
 {
-    enum { RSEQ_SIGNATURE = 0x53053053 }; /* kernel: tools/testing, glibc */
+    enum {
+        RSEQ_SIGNATURE = 0x53053053
+    }; /* kernel: tools/testing, glibc */
     for (unsigned i = 0; i + 4 <= survey->size && i < 8; i++)
         if (patas__load32(survey->bytes + i) == RSEQ_SIGNATURE)
             return true;
@@ -62,20 +65,20 @@ static unsigned padding_after(const struct patas__isa *isa,
 
 static bool ends(const struct patas__insn *insn)
 {
-    return insn->flow == PATAS__FLOW_JUMP ||
-           insn->flow == PATAS__FLOW_RETURN || insn->flow == PATAS__FLOW_STOP;
+    return insn->flow == PATAS__FLOW_JUMP || insn->flow == PATAS__FLOW_RETURN ||
+           insn->flow == PATAS__FLOW_STOP;
 }
 
 unsigned patas__survey(const struct patas__isa *isa,
                        struct patas__survey *survey, uint64_t body,
                        uint64_t padding, uint64_t *trouble)
 {
-    unsigned at   = 0;
+    unsigned at = 0;
     uint64_t stop = body ? body : survey->size;
     survey->first = survey->cover = 0;
     survey->starts = survey->returns = survey->crosses = 0;
-    survey->plain                    = true;
-    *trouble                         = survey->entry;
+    survey->plain = true;
+    *trouble = survey->entry;
     while (at < survey->size && at < 16 && at < stop) {
         struct patas__insn insn;
         if (!isa->decode(survey->bytes + at, survey->size - at,
@@ -100,18 +103,19 @@ unsigned patas__survey(const struct patas__isa *isa,
         if (!survey->first)
             survey->first = (uint8_t)at;
         if (!body && ends(&insn)) {
-            stop    = at;
+            stop = at;
             padding = padding_after(isa, survey, at);
         }
     }
     if (contains_rseq_signature(survey))
         return PATAS_REASON_RSEQ;
     uint64_t room = stop + padding;
-    survey->room  = (uint8_t)(room < survey->size ? room : survey->size);
+    survey->room = (uint8_t)(room < survey->size ? room : survey->size);
     return PATAS_REASON_NONE;
 }
 
-/* ---- the forms ------------------------------------------------------------- */
+/* ---- the forms -------------------------------------------------------------
+ */
 
 /* Do `size` bytes from the entry lie in one unit that is written at once? */
 static bool in_unit(const struct patas__survey *survey, unsigned size,
@@ -137,7 +141,7 @@ static unsigned plan_one(const struct patas__survey *survey, unsigned unit,
     if (!in_unit(survey, PATAS__JUMP, unit))
         return PATAS_REASON_UNIT;
     plan->written = PATAS__JUMP;
-    plan->want    = survey->first;
+    plan->want = survey->first;
     return PATAS_REASON_NONE;
 }
 
@@ -150,18 +154,18 @@ static unsigned plan_kept(const struct patas__survey *survey, unsigned unit,
 {
     if (survey->size < PATAS__JUMP)
         return PATAS_REASON_TRUNCATED;
-    uint32_t enters  = survey->enters | survey->crosses;
+    uint32_t enters = survey->enters | survey->crosses;
     unsigned written = survey->first < 4 ? survey->first : 4;
-    while (written > 1 && (enters & ((1u << written) - 2) ||
-                           !in_unit(survey, written, unit)))
+    while (written > 1 &&
+           (enters & ((1u << written) - 2) || !in_unit(survey, written, unit)))
         written--;
     for (unsigned i = 0; i < 4; i++)
         if (i + 1 >= written) {
-            plan->reach.kind[i]  = PATAS__BYTE_FIXED;
+            plan->reach.kind[i] = PATAS__BYTE_FIXED;
             plan->reach.value[i] = survey->bytes[i + 1];
         }
     plan->written = (uint8_t)written;
-    plan->want    = survey->first;
+    plan->want = survey->first;
     return PATAS_REASON_NONE;
 }
 
@@ -187,7 +191,7 @@ static unsigned plan_trap(const struct patas__survey *survey, unsigned flags,
         if (survey->starts >> (i + 1) & 1)
             plan->reach.kind[i] = PATAS__BYTE_TRAP;
     plan->written = PATAS__JUMP;
-    plan->want    = survey->cover;
+    plan->want = survey->cover;
     return PATAS_REASON_NONE;
 }
 
@@ -195,7 +199,9 @@ static unsigned plan_short(const struct patas__survey *survey, unsigned flags,
                            unsigned unit, struct patas__plan *plan,
                            uint64_t *trouble)
 {
-    enum { SECOND = 2 }; /* bit of entry + 1 */
+    enum {
+        SECOND = 2
+    }; /* bit of entry + 1 */
     if (survey->room < 2)
         return PATAS_REASON_TOO_SHORT;
     if (survey->enters & SECOND) {
@@ -223,7 +229,7 @@ static unsigned plan_permanent(const struct patas__survey *survey,
     if (!(flags & PATAS_ALLOW_TRAP))
         return PATAS_REASON_TRAP_NOT_ALLOWED;
     plan->written = plan->owned = 1;
-    plan->want                  = survey->first;
+    plan->want = survey->first;
     return PATAS_REASON_NONE;
 }
 
@@ -232,10 +238,10 @@ unsigned patas__plan_form(const struct patas__survey *survey, patas_form form,
                           struct patas__plan *plan, uint64_t *trouble)
 {
     *trouble = survey->entry;
-    *plan    = (struct patas__plan){
-           .form         = form,
-           .owned        = PATAS__JUMP,
-           .reach.origin = (uintptr_t)survey->entry + PATAS__JUMP,
+    *plan = (struct patas__plan){
+        .form = form,
+        .owned = PATAS__JUMP,
+        .reach.origin = (uintptr_t)survey->entry + PATAS__JUMP,
     };
     switch (form) {
     case PATAS_FORM_ONE_INSTRUCTION:

@@ -19,23 +19,26 @@
 #include "island.h"
 #include "patas.h"
 
-enum { PATAS__LOOK = 32, PATAS__JUMP = 5 };
+enum {
+    PATAS__LOOK = 32,
+    PATAS__JUMP = 5
+};
 
 /* All that is known of a function's first bytes. */
 struct patas__survey {
     uint64_t entry;
     uint8_t bytes[PATAS__LOOK];
-    uint8_t size;      /* readable bytes in `bytes` */
-    uint8_t first;     /* length of the first instruction */
-    uint8_t cover;     /* bytes of whole instructions that cover a jump, or the
-                          function's end if that comes earlier */
-    uint8_t room;      /* bytes that are this function's, or padding behind */
-    bool plain;        /* nothing in `cover` is relative to the PC */
-    uint32_t starts;   /* bit k: an instruction begins at entry + k */
-    uint32_t enters;   /* bit k: something branches to entry + k from outside
-                          the bytes that a jump covers */
-    uint32_t crosses;  /* the same from inside, but behind the first one */
-    uint32_t returns;  /* bit k: a call or system call goes on at entry + k */
+    uint8_t size;     /* readable bytes in `bytes` */
+    uint8_t first;    /* length of the first instruction */
+    uint8_t cover;    /* bytes of whole instructions that cover a jump, or the
+                         function's end if that comes earlier */
+    uint8_t room;     /* bytes that are this function's, or padding behind */
+    bool plain;       /* nothing in `cover` is relative to the PC */
+    uint32_t starts;  /* bit k: an instruction begins at entry + k */
+    uint32_t enters;  /* bit k: something branches to entry + k from outside
+                         the bytes that a jump covers */
+    uint32_t crosses; /* the same from inside, but behind the first one */
+    uint32_t returns; /* bit k: a call or system call goes on at entry + k */
 };
 
 /* Fills `starts`, `first`, ... in from `bytes`. `body` is the function's
@@ -49,9 +52,9 @@ PATAS__HIDDEN unsigned patas__survey(const struct patas__isa *isa,
 /* A form that fits, but for its addresses. */
 struct patas__plan {
     patas_form form;
-    uint8_t written; /* bytes that change, from the entry */
-    uint8_t owned;   /* bytes that no other patch may write */
-    uint8_t want;    /* bytes that must be moved at least */
+    uint8_t written;           /* bytes that change, from the entry */
+    uint8_t owned;             /* bytes that no other patch may write */
+    uint8_t want;              /* bytes that must be moved at least */
     struct patas__reach reach; /* for the stub; `origin` set */
 };
 

@@ -9,7 +9,11 @@
 #include "target.h"
 #include "trap.h"
 
-enum { FOLLOW_STEPS = 8, GAP_JUMP = 5, GAPS = 64 };
+enum {
+    FOLLOW_STEPS = 8,
+    GAP_JUMP = 5,
+    GAPS = 64
+};
 
 /* Mappings looked up last: one for targets, one for replacements. */
 static struct {
@@ -21,7 +25,7 @@ static struct {
 
 void patas__prepare_reset(void)
 {
-    seen.target      = (struct patas__region){0};
+    seen.target = (struct patas__region){0};
     seen.replacement = (struct patas__region){0};
 }
 
@@ -29,24 +33,30 @@ static patas_status refuse(patas_error *error, patas_status status,
                            unsigned reason, uintptr_t target, uintptr_t address)
 {
     *error = (patas_error){
-        .status  = status,
-        .target  = target,
+        .status = status,
+        .target = target,
         .address = address,
-        .reason  = reason,
+        .reason = reason,
     };
     return status;
 }
 
-/* ---- 1 target ------------------------------------------------------------- */
+/* ---- 1 target -------------------------------------------------------------
+ */
 
 /* The first module that exports `name`, as the loader would search. */
 static uintptr_t find_export(const char *name)
 {
-    enum { SYMBOL = 24, VALUE = 8, SECTION = 6, INFO = 4 }; /* Elf64_Sym */
+    enum {
+        SYMBOL = 24,
+        VALUE = 8,
+        SECTION = 6,
+        INFO = 4
+    }; /* Elf64_Sym */
     size_t length = strlen(name) + 1;
     for (uint32_t i = 1; i < patas__module_count(); i++) {
         const struct patas__module *module = patas__module_get(i);
-        const struct patas__image *image   = &module->image;
+        const struct patas__image *image = &module->image;
         const uint8_t *symbols, *strings;
         symbols = patas__image_bytes(image, image->symtab,
                                      image->symtab_count * SYMBOL);
@@ -55,7 +65,7 @@ static uintptr_t find_export(const char *name)
             continue;
         for (uint64_t k = 0; k < image->symtab_count; k++) {
             const uint8_t *symbol = symbols + k * SYMBOL;
-            uint32_t at           = patas__load32(symbol);
+            uint32_t at = patas__load32(symbol);
             if (!patas__load16(symbol + SECTION) || at >= image->strtab_size ||
                 length > image->strtab_size - at ||
                 memcmp(strings + at, name, length))
@@ -80,7 +90,7 @@ uintptr_t patas__resolve(uintptr_t address, unsigned flags)
 {
     for (unsigned step = 0; step < FOLLOW_STEPS; step++) {
         uint32_t index;
-        uint64_t next    = 0;
+        uint64_t next = 0;
         const char *name = NULL;
         struct patas__module *module = patas__module_at(address, &index);
         enum patas__followed followed = PATAS__FOLLOWED_NOTHING;
@@ -137,7 +147,9 @@ static patas_status check_mapping(uintptr_t address, uintptr_t target,
                                   struct patas__region *region,
                                   patas_error *error)
 {
-    enum { NO_ENTRY = 2 };
+    enum {
+        NO_ENTRY = 2
+    };
     int err = region_of(address, region);
     if (err == NO_ENTRY)
         return refuse(error, PATAS_ERR_NOT_CODE, PATAS_REASON_UNMAPPED, target,
@@ -203,7 +215,8 @@ static patas_status check_target(const struct patas__request *request,
     return PATAS_OK;
 }
 
-/* ---- 2 extent, 3 survey ---------------------------------------------------- */
+/* ---- 2 extent, 3 survey ----------------------------------------------------
+ */
 
 /* Is `address` the start of an instruction of the function at `start`? */
 static bool on_boundary(const struct patas__image *image, uint64_t start,
@@ -211,10 +224,9 @@ static bool on_boundary(const struct patas__image *image, uint64_t start,
 {
     while (start < address) {
         struct patas__insn insn;
-        uint64_t left        = address + PATAS__INSN_MAX - start;
+        uint64_t left = address + PATAS__INSN_MAX - start;
         const uint8_t *bytes = patas__image_bytes(image, start, left);
-        if (!bytes ||
-            !image->isa->decode(bytes, (size_t)left, start, &insn))
+        if (!bytes || !image->isa->decode(bytes, (size_t)left, start, &insn))
             return true; /* can't tell */
         start += insn.length;
     }
@@ -236,7 +248,7 @@ static patas_status check_extent(struct patas__request *request,
                                : PATAS_REASON_MID_INSTRUCTION,
                       request->asked, (uintptr_t)extent.start);
     }
-    request->extent  = extent.start + extent.size - request->entry;
+    request->extent = extent.start + extent.size - request->entry;
     request->padding = extent.padding;
     return PATAS_OK;
 }
@@ -245,8 +257,8 @@ static patas_status check_extent(struct patas__request *request,
 static void read_bytes(struct patas__survey *survey, bool module)
 {
     uintptr_t entry = (uintptr_t)survey->entry;
-    uintptr_t left  = seen.target.end > entry ? seen.target.end - entry
-                                              : PATAS__LOOK;
+    uintptr_t left =
+        seen.target.end > entry ? seen.target.end - entry : PATAS__LOOK;
     if (left >= PATAS__LOOK && module) {
         memcpy(survey->bytes, (const void *)entry, PATAS__LOOK);
         survey->size = PATAS__LOOK;
@@ -277,8 +289,8 @@ static patas_status survey(struct patas__request *request,
 {
     struct patas__survey *it = &request->survey;
     uint64_t trouble;
-    it->entry  = request->entry;
-    it->size   = 0;
+    it->entry = request->entry;
+    it->size = 0;
     it->enters = 0;
     read_bytes(it, module != NULL);
     unsigned reason = patas__survey(patas__isa_host(), it, request->extent,
@@ -288,13 +300,14 @@ static patas_status survey(struct patas__request *request,
                       (uintptr_t)trouble);
     request->inside = it->enters;
     if (module)
-        it->enters |= patas__module_branches(module, it->entry, PATAS__JUMP,
-                                             it->entry + it->cover,
-                                             request->batch);
+        it->enters |=
+            patas__module_branches(module, it->entry, PATAS__JUMP,
+                                   it->entry + it->cover, request->batch);
     return PATAS_OK;
 }
 
-/* ---- 4 to 6 form, island, relocation ---------------------------------------- */
+/* ---- 4 to 6 form, island, relocation ----------------------------------------
+ */
 
 static bool gap_free(uint64_t gap)
 {
@@ -332,7 +345,7 @@ static uint64_t find_gap(const struct patas__request *request,
         struct patas__extent extent = {0};
         if (!patas__extent_find(&module->image, it->entry - back, &extent))
             continue;
-        gap  = gap_in(it, extent.start + extent.size, extent.padding);
+        gap = gap_in(it, extent.start + extent.size, extent.padding);
         back = it->entry - extent.start; /* on to the one in front of it */
     }
     return gap;
@@ -351,20 +364,23 @@ static unsigned relocate(struct patas__request *request, bool dry,
                          struct patas__move *move, uintptr_t *head)
 {
     const struct patas__survey *it = &request->survey;
-    enum { JUMP_BACK = 5, GROWN = 48 };
-    size_t guess = (size_t)request->plan.want + JUMP_BACK +
-                   (it->plain ? 0 : GROWN);
-    move->from         = it->entry;
-    move->bytes        = it->bytes;
-    move->size         = it->size;
-    move->want         = request->plan.want;
+    enum {
+        JUMP_BACK = 5,
+        GROWN = 48
+    };
+    size_t guess =
+        (size_t)request->plan.want + JUMP_BACK + (it->plain ? 0 : GROWN);
+    move->from = it->entry;
+    move->bytes = it->bytes;
+    move->size = it->size;
+    move->want = request->plan.want;
     move->shadow_stack = shadow_stack();
     for (unsigned round = 0; round < 2; round++) {
         if (patas__island_code(request->entry, guess, head))
             return PATAS_REASON_NO_ADDRESS;
-        move->to        = *head;
+        move->to = *head;
         unsigned reason = patas__isa_host()->relocate(move);
-        size_t used     = reason || dry ? 0 : move->code_size;
+        size_t used = reason || dry ? 0 : move->code_size;
         if (used <= guess)
             patas__island_free(*head + used, guess - used);
         if (reason || dry || used <= guess)
@@ -383,8 +399,8 @@ static void fill_carry(struct patas__target *target,
                     : target->form == PATAS_FORM_SHORT_JUMP ? 1
                                                             : 0;
     for (unsigned k = 1; k <= 4; k++) {
-        bool carried = k <= last && request->survey.starts >> k & 1 &&
-                       k < move->moved;
+        bool carried =
+            k <= last && request->survey.starts >> k & 1 && k < move->moved;
         target->carry[k - 1] = carried ? move->map[k] : 0xff;
     }
 }
@@ -420,11 +436,11 @@ static unsigned build(struct patas__request *request, uint32_t module,
         patas__island_free(head, move.code_size);
         return PATAS_REASON_NO_ADDRESS;
     }
-    target->entry  = request->entry;
-    target->head   = (int32_t)(head - request->entry);
+    target->entry = request->entry;
+    target->head = (int32_t)(head - request->entry);
     target->module = (uint16_t)module;
-    target->form   = (uint8_t)request->plan.form;
-    target->owned   = request->plan.owned;
+    target->form = (uint8_t)request->plan.form;
+    target->owned = request->plan.owned;
     target->written = request->plan.written;
     memcpy(target->before, request->survey.bytes, sizeof target->before);
     fill_stub(target, request->stub, slot);
@@ -441,11 +457,10 @@ static unsigned build(struct patas__request *request, uint32_t module,
 
 static unsigned try_form(struct patas__request *request, patas_form form,
                          struct patas__module *module, uint32_t module_index,
-                         bool unlimited, bool dry,
-                         struct patas__target *target)
+                         bool unlimited, bool dry, struct patas__target *target)
 {
     uint64_t trouble = 0;
-    unsigned unit    = patas__commit_unit(request->entry);
+    unsigned unit = patas__commit_unit(request->entry);
     if (!unit)
         return PATAS_REASON_NO_WRITE;
     unsigned reason = patas__plan_form(&request->survey, form, request->flags,
@@ -474,8 +489,8 @@ static unsigned try_form(struct patas__request *request, patas_form form,
     if (dry) {
         struct patas__move move;
         uintptr_t head;
-        reason              = relocate(request, true, &move, &head);
-        request->moved      = reason ? 0 : (unsigned)move.moved;
+        reason = relocate(request, true, &move, &head);
+        request->moved = reason ? 0 : (unsigned)move.moved;
         request->in_the_way = reason ? (uintptr_t)move.trouble : 0;
         return reason;
     }
@@ -520,14 +535,14 @@ static patas_status choose(struct patas__request *request,
                            patas_error *error)
 {
     struct patas__survey *it = &request->survey;
-    uintptr_t in_the_way     = 0;
+    uintptr_t in_the_way = 0;
     memset(request->passed_by, 0, sizeof request->passed_by);
     request->neighbour = patas__target_overlap(request->entry, PATAS__JUMP);
     for (unsigned form = PATAS_FORM_ONE_INSTRUCTION;
          form <= PATAS_FORM_PERMANENT_TRAP; form++) {
         request->in_the_way = 0;
-        unsigned reason     = try_form(request, (patas_form)form, module,
-                                       module_index, false, dry, target);
+        unsigned reason = try_form(request, (patas_form)form, module,
+                                   module_index, false, dry, target);
         if (!reason)
             return PATAS_OK;
         request->passed_by[form] = (uint8_t)reason;
@@ -538,9 +553,8 @@ static patas_status choose(struct patas__request *request,
     /* The byte-wise search may have seen a branch where there is none; before
      * that costs more than a better form, the whole module is decoded. */
     if (module && !module->branches && it->enters != request->inside) {
-        it->enters = request->inside |
-                     patas__module_decoded_branches(module, it->entry,
-                                                    PATAS__JUMP);
+        it->enters = request->inside | patas__module_decoded_branches(
+                                           module, it->entry, PATAS__JUMP);
         if (module->branches)
             return choose(request, module, module_index, dry, target, error);
     }
@@ -555,7 +569,8 @@ static patas_status choose(struct patas__request *request,
     return all_passed(request, error);
 }
 
-/* ---- the record --------------------------------------------------------------- */
+/* ---- the record
+ * --------------------------------------------------------------- */
 
 void patas__target_bytes(const struct patas__target *target, uint8_t before[8],
                          uint8_t after[8])
@@ -607,10 +622,10 @@ static patas_status check_known(const struct patas__request *request,
                                 const struct patas__target *target,
                                 patas_error *error)
 {
-    bool traps = target->form == PATAS_FORM_TRAP_BYTES ||
-                 target->form == PATAS_FORM_PERMANENT_TRAP ||
-                 (target->form == PATAS_FORM_SHORT_JUMP &&
-                  target->carry[0] != 0xff);
+    bool traps =
+        target->form == PATAS_FORM_TRAP_BYTES ||
+        target->form == PATAS_FORM_PERMANENT_TRAP ||
+        (target->form == PATAS_FORM_SHORT_JUMP && target->carry[0] != 0xff);
     if (traps && request->flags & PATAS_STRICT)
         return refuse(error, PATAS_ERR_NO_ROOM, PATAS_REASON_STRICT,
                       request->asked, target->entry);
@@ -677,10 +692,9 @@ patas_status patas__prepare(struct patas__request *request, bool dry,
 
 patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
 {
-    struct patas__target *target  = patas__target_get(index);
-    struct patas__request request = {.asked = target->entry,
-                                     .entry = target->entry,
-                                     .flags = PATAS_STRICT};
+    struct patas__target *target = patas__target_get(index);
+    struct patas__request request = {
+        .asked = target->entry, .entry = target->entry, .flags = PATAS_STRICT};
     uint32_t module_index;
     uint64_t trouble;
     uintptr_t *slot;
@@ -704,7 +718,7 @@ patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
     /* The head moves more than it need; it is right for this form, too. */
     *slot = patas__target_head(target);
     fill_stub(target, request.stub, slot);
-    target->form    = PATAS_FORM_KEPT_BYTES;
+    target->form = PATAS_FORM_KEPT_BYTES;
     target->written = request.plan.written;
     if (write_stub(target))
         return refuse(error, PATAS_ERR_DENIED, PATAS_REASON_NO_WRITE,
@@ -718,8 +732,8 @@ patas_status patas__prepare_slot(uintptr_t slot, uint32_t *index,
     struct patas__region region;
     if (!slot || slot % sizeof(uintptr_t))
         return refuse(error, PATAS_ERR_ARGUMENT,
-                      slot ? PATAS_REASON_ALIGNMENT : PATAS_REASON_NULL,
-                      slot, slot);
+                      slot ? PATAS_REASON_ALIGNMENT : PATAS_REASON_NULL, slot,
+                      slot);
     int err = patas__os_region(slot, &region);
     if (err == 2 || (!err && !(region.prot & PATAS__READ)))
         return refuse(error, PATAS_ERR_ARGUMENT, PATAS_REASON_UNMAPPED, slot,
@@ -731,7 +745,7 @@ patas_status patas__prepare_slot(uintptr_t slot, uint32_t *index,
     struct patas__target *target = patas__target_get(*index);
     if (*index) {
         if (patas__stack_unused(*index)) { /* the program may have changed it */
-            target->old   = *(const uintptr_t *)slot;
+            target->old = *(const uintptr_t *)slot;
             target->state = PATAS__READY;
         }
         return PATAS_OK;
@@ -739,13 +753,13 @@ patas_status patas__prepare_slot(uintptr_t slot, uint32_t *index,
     *index = patas__target_new();
     if (!*index)
         return refuse(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, slot, 0);
-    target          = patas__target_get(*index);
+    target = patas__target_get(*index);
     uint32_t module = 0;
     (void)patas__module_at(slot, &module);
-    target->entry  = slot;
+    target->entry = slot;
     target->module = (uint16_t)module;
-    target->form   = PATAS_FORM_SLOT;
-    target->old    = *(const uintptr_t *)slot;
+    target->form = PATAS_FORM_SLOT;
+    target->old = *(const uintptr_t *)slot;
     target->owned = target->written = 0;
     if (patas__target_publish(*index))
         return PATAS_OK;

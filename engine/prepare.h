@@ -11,18 +11,18 @@
 
 /* What one call of patas asks for, and what it found on the way. */
 struct patas__request {
-    uintptr_t asked;      /* the target as given */
-    unsigned flags;       /* PATAS_STRICT ... */
-    bool batch;           /* one of many: what was looked up is kept */
+    uintptr_t asked; /* the target as given */
+    unsigned flags;  /* PATAS_STRICT ... */
+    bool batch;      /* one of many: what was looked up is kept */
     /* Results. */
-    uintptr_t entry;      /* after following */
+    uintptr_t entry; /* after following */
     uint64_t extent, padding;
     uint8_t passed_by[PATAS_FORM_COUNT]; /* a patas_reason a form */
     uintptr_t in_the_way; /* for the first reason that names an address */
     uintptr_t stub, gap;
-    uintptr_t neighbour;  /* another target that owns bytes of the window */
+    uintptr_t neighbour; /* another target that owns bytes of the window */
     unsigned moved;
-    uint32_t inside;      /* survey.enters as the first bytes alone tell */
+    uint32_t inside; /* survey.enters as the first bytes alone tell */
     struct patas__survey survey;
     struct patas__plan plan;
 };

@@ -8,14 +8,21 @@
 #include "table.h"
 #include "trap.h"
 
-enum { LINE = 8, INDEX_FIRST = 1024, STUB_CODE = 6, THUNK_CODE = 13 };
+enum {
+    LINE = 8,
+    INDEX_FIRST = 1024,
+    STUB_CODE = 6,
+    THUNK_CODE = 13
+};
 
 /*
  * Open addressing over the 8-byte line of the entry; 0 = empty. A slot is the
  * target's number in its low 24 bits and a tag of the hash above, so that a
  * search seldom looks at another line's record.
  */
-enum { NUMBER_BITS = 24 };
+enum {
+    NUMBER_BITS = 24
+};
 struct index {
     uint32_t mask;
     uint32_t used;
@@ -24,10 +31,10 @@ struct index {
 
 static struct {
     struct patas__table targets, patches;
-    struct index *index;    /* read without the lock */
-    struct index *old;      /* replaced, perhaps still being read */
-    uint32_t free_patches;  /* list through `below` */
-    uint32_t readers;       /* carries under way */
+    struct index *index;   /* read without the lock */
+    struct index *old;     /* replaced, perhaps still being read */
+    uint32_t free_patches; /* list through `below` */
+    uint32_t readers;      /* carries under way */
     uint32_t marks;
     size_t bytes;
 } book;
@@ -57,7 +64,8 @@ uint32_t patas__mark(void)
     return book.marks;
 }
 
-/* ---- the index ------------------------------------------------------------- */
+/* ---- the index -------------------------------------------------------------
+ */
 
 static uint32_t line_hash(uintptr_t line)
 {
@@ -83,7 +91,7 @@ static size_t index_bytes(uint32_t slots)
 static void index_put(struct index *index, uint32_t target)
 {
     uint32_t hash = line_hash(patas__target_get(target)->entry / LINE);
-    uint32_t at   = hash & index->mask;
+    uint32_t at = hash & index->mask;
     while (index->slots[at])
         at = (at + 1) & index->mask;
     __atomic_store_n(&index->slots[at], line_tag(hash) | target,
@@ -107,12 +115,12 @@ static bool index_grow(void)
     uint32_t slots = book.index ? (book.index->mask + 1) * 2 : INDEX_FIRST;
     void *memory;
     index_collect();
-    if (book.old || patas__os_map(index_bytes(slots),
-                                  PATAS__READ | PATAS__WRITE, &memory))
+    if (book.old ||
+        patas__os_map(index_bytes(slots), PATAS__READ | PATAS__WRITE, &memory))
         return false;
     book.bytes += index_bytes(slots);
     struct index *grown = memory;
-    grown->mask         = slots - 1;
+    grown->mask = slots - 1;
     for (uint32_t i = 0; book.index && i <= book.index->mask; i++) {
         uint32_t target = slot_number(book.index->slots[i]);
         if (target && patas__target_get(target)->state != PATAS__RETIRED)
@@ -152,7 +160,9 @@ uint32_t patas__target_find(uintptr_t entry)
 
 uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
 {
-    enum { REACH = 4 }; /* a window is 5 bytes at most */
+    enum {
+        REACH = 4
+    }; /* a window is 5 bytes at most */
     uintptr_t low = entry - REACH, high = entry + size - 1;
     for (uintptr_t line = low / LINE; line <= high / LINE; line++)
         for (uintptr_t at = low; at <= high; at++) {
@@ -160,14 +170,15 @@ uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
             if (!found)
                 break;
             const struct patas__target *other = patas__target_get(found);
-            at                                = other->entry;
+            at = other->entry;
             if (at != entry && at + other->owned > entry)
                 return at;
         }
     return 0;
 }
 
-/* ---- targets ---------------------------------------------------------------- */
+/* ---- targets ----------------------------------------------------------------
+ */
 
 uint32_t patas__target_new(void)
 {
@@ -216,7 +227,7 @@ uintptr_t patas__registry_carry(uintptr_t pc)
     const struct index *index = __atomic_load_n(&book.index, __ATOMIC_SEQ_CST);
     for (unsigned back = 0; back <= 4 && !to; back++) {
         uintptr_t entry = pc - back;
-        uint32_t found  = index_find(index, entry / LINE, entry, entry);
+        uint32_t found = index_find(index, entry / LINE, entry, entry);
         if (!found)
             continue;
         const struct patas__target *target = patas__target_get(found);
@@ -231,7 +242,8 @@ uintptr_t patas__registry_carry(uintptr_t pc)
     return to;
 }
 
-/* ---- patches ------------------------------------------------------------------ */
+/* ---- patches
+ * ------------------------------------------------------------------ */
 
 patas_patch *patas__handle(uint32_t index)
 {
@@ -241,11 +253,11 @@ patas_patch *patas__handle(uint32_t index)
 
 uint32_t patas__handle_index(const patas_patch *patch)
 {
-    uint64_t value      = (uintptr_t)patch;
-    uint32_t index      = (uint32_t)value;
+    uint64_t value = (uintptr_t)patch;
+    uint32_t index = (uint32_t)value;
     uint32_t generation = (uint32_t)(value >> 32);
-    if (!index || index >= __atomic_load_n(&book.patches.count,
-                                           __ATOMIC_ACQUIRE))
+    if (!index ||
+        index >= __atomic_load_n(&book.patches.count, __ATOMIC_ACQUIRE))
         return 0;
     const struct patas__patch *record = patas__patch_get(index);
     return record->target && record->generation == generation &&
@@ -291,7 +303,8 @@ static bool same_use(const struct patas__patch *patch, uintptr_t replacement,
     if (thunk != !!(patch->flags & PATAS__THUNK) ||
         patas__patch_replacement(patch) != replacement)
         return false;
-    return !thunk || *thunk_slot(patch->enter, 7) == (uintptr_t)options->context;
+    return !thunk ||
+           *thunk_slot(patch->enter, 7) == (uintptr_t)options->context;
 }
 
 /* Code of `size` bytes near `near` whose `jmp *slot` ends at `end`, with that
@@ -314,8 +327,8 @@ static void put_slot(uint8_t *bytes, unsigned end, uintptr_t code,
     patas__store32(bytes + end - 4, (uint32_t)((uintptr_t)slot - (code + end)));
 }
 
-static bool make_thunk(uintptr_t near, uintptr_t replacement,
-                       uintptr_t context, uintptr_t *enter)
+static bool make_thunk(uintptr_t near, uintptr_t replacement, uintptr_t context,
+                       uintptr_t *enter)
 {
     uint8_t bytes[THUNK_CODE] = {0x4c, 0x8b, 0x15, 0, 0, 0, 0, /* mov, r10 */
                                  0xff, 0x25, 0,    0, 0, 0};   /* jmp * */
@@ -327,7 +340,7 @@ static bool make_thunk(uintptr_t near, uintptr_t replacement,
         patas__island_free(*enter, sizeof bytes);
         return false;
     }
-    *jump  = replacement;
+    *jump = replacement;
     *value = context;
     put_slot(bytes, 7, *enter, value);
     put_slot(bytes, THUNK_CODE, *enter, jump);
@@ -370,7 +383,7 @@ static uint32_t take_ghost(struct patas__target *target, uintptr_t replacement,
                            const patas_options *options)
 {
     for (uint32_t *link = &target->top; *link;) {
-        uint32_t index             = *link;
+        uint32_t index = *link;
         struct patas__patch *patch = patas__patch_get(index);
         if (patch->flags & PATAS__GHOST &&
             same_use(patch, replacement, options)) {
@@ -396,9 +409,9 @@ static void give_record(uint32_t index)
 {
     struct patas__patch *patch = patas__patch_get(index);
     __atomic_store_n(&patch->target, 0, __ATOMIC_RELEASE);
-    patch->flags      = 0;
-    patch->stub       = 0;
-    patch->below      = book.free_patches;
+    patch->flags = 0;
+    patch->stub = 0;
+    patch->below = book.free_patches;
     book.free_patches = index;
 }
 
@@ -406,9 +419,9 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
                               const patas_options *options, uint32_t *index)
 {
     struct patas__target *target = patas__target_get(target_index);
-    uintptr_t enter              = replacement;
+    uintptr_t enter = replacement;
     uint32_t ghost = take_ghost(target, replacement, options);
-    *index         = ghost ? ghost : take_record();
+    *index = ghost ? ghost : take_record();
     if (!*index)
         return PATAS_ERR_NO_MEMORY;
     struct patas__patch *patch = patas__patch_get(*index);
@@ -426,7 +439,7 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
     if (target->top && !patch->stub && !make_stub(target, patch)) {
         if (ghost) { /* on top, where its missing stub does no harm */
             patch->below = target->top;
-            target->top  = ghost;
+            target->top = ghost;
             return PATAS_ERR_NO_MEMORY;
         }
         release_code(target, patch);
@@ -436,7 +449,7 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
     patch->flags = (uint8_t)((patch->flags & (PATAS__THUNK | PATAS__LIVED)) |
                              PATAS__PENDING);
     patch->below = target->top;
-    patch->mark  = ++book.marks;
+    patch->mark = ++book.marks;
     patch->generation = (patch->generation + 1) & 0x7fffffff;
     __atomic_store_n(&patch->target, target_index, __ATOMIC_RELEASE);
     target->top = *index;
@@ -445,9 +458,9 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
 
 void patas__patch_free(uint32_t index)
 {
-    struct patas__patch *patch   = patas__patch_get(index);
+    struct patas__patch *patch = patas__patch_get(index);
     struct patas__target *target = patas__target_get(patch->target);
-    const unsigned keep          = PATAS__THUNK | PATAS__LIVED;
+    const unsigned keep = PATAS__THUNK | PATAS__LIVED;
     if (patch->flags & PATAS__LIVED &&
         (patch->stub || patch->flags & PATAS__THUNK)) {
         patch->flags = (uint8_t)((patch->flags & keep) | PATAS__GHOST);
@@ -455,7 +468,7 @@ void patas__patch_free(uint32_t index)
         return;
     }
     for (uint32_t *link = &target->top; *link;
-         link           = &patas__patch_get(*link)->below)
+         link = &patas__patch_get(*link)->below)
         if (*link == index) {
             *link = patch->below;
             break;
@@ -464,17 +477,19 @@ void patas__patch_free(uint32_t index)
     give_record(index);
 }
 
-/* ---- stacks --------------------------------------------------------------------- */
+/* ---- stacks
+ * --------------------------------------------------------------------- */
 
 /* Oldest first: what is below is known before what is on top of it. */
-static uintptr_t settle_from(const struct patas__target *target,
-                             uint32_t index)
+static uintptr_t settle_from(const struct patas__target *target, uint32_t index)
 {
-    enum { PART = 64 }; /* deeper stacks recur */
+    enum {
+        PART = 64
+    }; /* deeper stacks recur */
     uint32_t stack[PART], depth = 0;
     uintptr_t below = patas__target_base(target);
     for (uint32_t at = index; at && depth < PART;
-         at          = patas__patch_get(at)->below)
+         at = patas__patch_get(at)->below)
         stack[depth++] = at;
     if (depth == PART && patas__patch_get(stack[PART - 1])->below)
         below = settle_from(target, patas__patch_get(stack[PART - 1])->below);
@@ -499,7 +514,7 @@ uintptr_t patas__stack_settle(uint32_t target_index)
 static bool all_are(uint32_t target_index, unsigned flags)
 {
     for (uint32_t at = patas__target_get(target_index)->top; at;
-         at          = patas__patch_get(at)->below)
+         at = patas__patch_get(at)->below)
         if (!(patas__patch_get(at)->flags & flags))
             return false;
     return true;

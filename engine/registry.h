@@ -35,16 +35,16 @@ struct patas__target {
             int32_t stub; /* island, relative to entry + 5 */
             int32_t head; /* relocated code, relative to entry */
         };
-        uintptr_t old;    /* of a data slot: the pointer that was there */
+        uintptr_t old; /* of a data slot: the pointer that was there */
     };
-    int32_t slot;     /* relative to the stub's end */
-    uint32_t top;     /* newest patch, 0 = none */
-    uint16_t module;  /* 0 = none */
-    uint8_t form;     /* patas_form */
-    uint8_t state : 7; /* enum patas__state */
+    int32_t slot;          /* relative to the stub's end */
+    uint32_t top;          /* newest patch, 0 = none */
+    uint16_t module;       /* 0 = none */
+    uint8_t form;          /* patas_form */
+    uint8_t state : 7;     /* enum patas__state */
     uint8_t seen_live : 1; /* installed once: its plan is final */
-    uint8_t written;  /* bytes that a patch changes */
-    uint8_t owned;    /* bytes that no other patch may write */
+    uint8_t written;       /* bytes that a patch changes */
+    uint8_t owned;         /* bytes that no other patch may write */
     union {
         struct {
             uint8_t before[5];
@@ -53,24 +53,24 @@ struct patas__target {
             uint8_t carry[4]; /* offset in the head of entry + 1 .. + 4; 0xff
                                  where nobody can be */
         };
-        uint8_t current[10];  /* of a data slot: the pointer we put there */
+        uint8_t current[10]; /* of a data slot: the pointer we put there */
     };
 };
 
 enum {
-    PATAS__ON      = 1, /* takes part: neither suspended nor pending */
-    PATAS__PENDING = 2, /* in a batch that is not committed */
-    PATAS__GHOST   = 4, /* restored, but its stub may still be called */
-    PATAS__THUNK   = 8, /* `enter` loads a context first */
+    PATAS__ON = 1,       /* takes part: neither suspended nor pending */
+    PATAS__PENDING = 2,  /* in a batch that is not committed */
+    PATAS__GHOST = 4,    /* restored, but its stub may still be called */
+    PATAS__THUNK = 8,    /* `enter` loads a context first */
     PATAS__LEAVING = 16, /* goes with the commit that is under way */
-    PATAS__OURS    = 32, /* the engine's own: no restore_all takes it */
-    PATAS__LIVED   = 64  /* its code may be in use, whatever becomes of it */
+    PATAS__OURS = 32,    /* the engine's own: no restore_all takes it */
+    PATAS__LIVED = 64    /* its code may be in use, whatever becomes of it */
 };
 
 struct patas__patch {
-    uintptr_t enter;     /* the replacement, or the thunk in front of it */
-    int32_t stub;        /* its original, relative to the target's entry; 0:
-                            the lowest, whose original is the target's base */
+    uintptr_t enter; /* the replacement, or the thunk in front of it */
+    int32_t stub;    /* its original, relative to the target's entry; 0:
+                        the lowest, whose original is the target's base */
     uint32_t target;
     uint32_t below;      /* next older patch of this target */
     uint32_t mark;       /* when it was made */

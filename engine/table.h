@@ -9,7 +9,10 @@
 
 #include "os.h"
 
-enum { PATAS__TABLE_FIRST = 256, PATAS__TABLE_CHUNKS = 22 };
+enum {
+    PATAS__TABLE_FIRST = 256,
+    PATAS__TABLE_CHUNKS = 22
+};
 
 struct patas__table {
     uint8_t *chunks[PATAS__TABLE_CHUNKS];
@@ -20,9 +23,9 @@ static inline void *patas__table_at(const struct patas__table *table,
                                     size_t record, uint32_t index)
 {
     uint32_t scaled = index / PATAS__TABLE_FIRST + 1;
-    uint32_t chunk  = 31 - (uint32_t)__builtin_clz(scaled);
-    uint32_t first  = PATAS__TABLE_FIRST * ((1u << chunk) - 1);
-    uint8_t *base   = __atomic_load_n(&table->chunks[chunk], __ATOMIC_ACQUIRE);
+    uint32_t chunk = 31 - (uint32_t)__builtin_clz(scaled);
+    uint32_t first = PATAS__TABLE_FIRST * ((1u << chunk) - 1);
+    uint8_t *base = __atomic_load_n(&table->chunks[chunk], __ATOMIC_ACQUIRE);
     return base + (size_t)(index - first) * record;
 }
 
@@ -32,7 +35,8 @@ static inline uint32_t patas__table_add(struct patas__table *table,
                                         size_t record)
 {
     uint32_t index = table->count ? table->count : 1;
-    uint32_t chunk = 31 - (uint32_t)__builtin_clz(index / PATAS__TABLE_FIRST + 1);
+    uint32_t chunk =
+        31 - (uint32_t)__builtin_clz(index / PATAS__TABLE_FIRST + 1);
     if (chunk >= PATAS__TABLE_CHUNKS)
         return 0;
     if (!table->chunks[chunk]) {

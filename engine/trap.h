@@ -51,10 +51,10 @@ PATAS__HIDDEN int patas__trap_sigaction(int number, const void *action,
  * The caller's own thread is never held.
  */
 struct patas__hold {
-    int helper;      /* pid of the helper process, or 0 */
-    unsigned held;   /* threads held */
-    unsigned moved;  /* of which were moved */
-    void *state;     /* the helper's memory */
+    int helper;     /* pid of the helper process, or 0 */
+    unsigned held;  /* threads held */
+    unsigned moved; /* of which were moved */
+    void *state;    /* the helper's memory */
 };
 PATAS__HIDDEN patas_status patas__trap_hold(struct patas__hold *hold,
                                             uintptr_t (*carry)(uintptr_t pc),

@@ -19,13 +19,13 @@ struct each_call {
 static int each_module(struct dl_phdr_info *info, size_t size, void *data)
 {
     const struct each_call *call = data;
-    struct patas__loaded loaded  = {
-         .bias       = info->dlpi_addr,
-         .phdrs      = info->dlpi_phdr,
-         .phdr_count = info->dlpi_phnum,
+    struct patas__loaded loaded = {
+        .bias = info->dlpi_addr,
+        .phdrs = info->dlpi_phdr,
+        .phdr_count = info->dlpi_phnum,
     };
     if (size > offsetof(struct dl_phdr_info, dlpi_subs)) {
-        loaded.loads   = info->dlpi_adds;
+        loaded.loads = info->dlpi_adds;
         loaded.unloads = info->dlpi_subs;
     }
     return call->each(call->data, &loaded) ? 0 : 1;

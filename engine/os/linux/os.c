@@ -11,32 +11,40 @@
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
 
-enum { PAGE = 4096 };
+enum {
+    PAGE = 4096
+};
 
 /* Values of the kernel's interface that the oldest supported headers lack. */
 enum {
-    MEMBARRIER_SYNC_CORE          = 1 << 5,
+    MEMBARRIER_SYNC_CORE = 1 << 5,
     MEMBARRIER_REGISTER_SYNC_CORE = 1 << 6,
-    FUTEX_WAIT_PRIVATE            = 128,
-    FUTEX_WAKE_PRIVATE            = 129,
-    MAP_PRIVATE_                  = 0x02,
-    MAP_ANONYMOUS_                = 0x20,
-    MAP_NORESERVE_                = 0x4000,
-    MAP_FIXED_NOREPLACE_          = 0x100000,
-    ARCH_SHSTK_STATUS             = 0x5005,
-    PR_GET_AUXV_                  = 0x41555856,
-    RLIMIT_STACK_                 = 3
+    FUTEX_WAIT_PRIVATE = 128,
+    FUTEX_WAKE_PRIVATE = 129,
+    MAP_PRIVATE_ = 0x02,
+    MAP_ANONYMOUS_ = 0x20,
+    MAP_NORESERVE_ = 0x4000,
+    MAP_FIXED_NOREPLACE_ = 0x100000,
+    ARCH_SHSTK_STATUS = 0x5005,
+    PR_GET_AUXV_ = 0x41555856,
+    RLIMIT_STACK_ = 3
 };
-enum { E_NOENT = 2, E_INTR = 4, E_NOMEM = 12, E_FAULT = 14, E_EXIST = 17,
-       E_INVAL = 22, E_NOSYS = 38 };
+enum {
+    E_NOENT = 2,
+    E_INTR = 4,
+    E_NOMEM = 12,
+    E_FAULT = 14,
+    E_EXIST = 17,
+    E_INVAL = 22,
+    E_NOSYS = 38
+};
 
-long patas__syscall(long number, long a, long b, long c, long d, long e,
-                    long f)
+long patas__syscall(long number, long a, long b, long c, long d, long e, long f)
 {
     long result;
     register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8")   = e;
-    register long r9 __asm__("r9")   = f;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
     __asm__ volatile("syscall"
                      : "=a"(result)
                      : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8),
@@ -69,15 +77,15 @@ int patas__os_map(size_t size, int prot, void **memory)
 {
     long got = patas__syscall(__NR_mmap, 0, (long)size, prot,
                               MAP_PRIVATE_ | MAP_ANONYMOUS_, -1, 0);
-    *memory  = as_errno(got) ? NULL : (void *)got;
+    *memory = as_errno(got) ? NULL : (void *)got;
     return as_errno(got);
 }
 
 int patas__os_map_at(uintptr_t address, size_t size, int prot)
 {
     int flags = MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_NORESERVE_;
-    long got  = patas__syscall(__NR_mmap, (long)address, (long)size, prot,
-                               flags | MAP_FIXED_NOREPLACE_, -1, 0);
+    long got = patas__syscall(__NR_mmap, (long)address, (long)size, prot,
+                              flags | MAP_FIXED_NOREPLACE_, -1, 0);
     if (as_errno(got))
         return as_errno(got);
     if ((uintptr_t)got == address)
@@ -108,7 +116,7 @@ static int open_file(const char *path, int flags, int *fd)
 {
     long got = patas__syscall(__NR_openat, AT_FDCWD, (long)path,
                               flags | O_CLOEXEC, 0, 0, 0);
-    *fd      = (int)got;
+    *fd = (int)got;
     return as_errno(got);
 }
 
@@ -121,7 +129,10 @@ struct procmap_query_ {
     uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
     uint64_t vma_name_addr, build_id_addr;
 };
-enum { QUERY_NEXT = 0x10, QUERY_SHARED = 0x08 };
+enum {
+    QUERY_NEXT = 0x10,
+    QUERY_SHARED = 0x08
+};
 #define PROCMAP_QUERY_ 0xc0686611L /* _IOWR('f', 17, 104 bytes) */
 
 static bool name_is(const char *name, const char *want)
@@ -134,24 +145,24 @@ static bool name_is(const char *name, const char *want)
 static void name_region(struct patas__region *region, const char *name)
 {
     region->stack = name_is(name, "[stack");
-    region->heap  = name_is(name, "[heap]");
-    region->vdso  = name_is(name, "[vdso]") || name_is(name, "[vsyscall]") ||
+    region->heap = name_is(name, "[heap]");
+    region->vdso = name_is(name, "[vdso]") || name_is(name, "[vsyscall]") ||
                    name_is(name, "[vvar");
 }
 
 static int query_region(int fd, uintptr_t address, bool next,
                         struct patas__region *region)
 {
-    char name[64]               = "";
+    char name[64] = "";
     struct procmap_query_ query = {
-        .size          = sizeof query,
-        .query_flags   = next ? QUERY_NEXT : 0,
-        .query_addr    = address,
+        .size = sizeof query,
+        .query_flags = next ? QUERY_NEXT : 0,
+        .query_addr = address,
         .vma_name_addr = (uint64_t)(uintptr_t)name,
         .vma_name_size = sizeof name,
     };
-    long got = patas__syscall(__NR_ioctl, fd, PROCMAP_QUERY_, (long)&query, 0,
-                              0, 0);
+    long got =
+        patas__syscall(__NR_ioctl, fd, PROCMAP_QUERY_, (long)&query, 0, 0, 0);
     /* ENAMETOOLONG: a file whose path does not fit; no bracketed name does. */
     if (as_errno(got) == 36) {
         query.vma_name_addr = query.vma_name_size = 0;
@@ -161,10 +172,10 @@ static int query_region(int fd, uintptr_t address, bool next,
     if (as_errno(got))
         return as_errno(got);
     *region = (struct patas__region){
-        .start  = (uintptr_t)query.vma_start,
-        .end    = (uintptr_t)query.vma_end,
-        .inode  = query.inode,
-        .prot   = (int)(query.vma_flags & 7),
+        .start = (uintptr_t)query.vma_start,
+        .end = (uintptr_t)query.vma_end,
+        .inode = query.inode,
+        .prot = (int)(query.vma_flags & 7),
         .shared = (query.vma_flags & QUERY_SHARED) != 0,
     };
     name_region(region, name);
@@ -186,7 +197,7 @@ static int maps_byte(struct maps_reader *reader)
         if (got <= 0)
             return -1;
         reader->filled = (size_t)got;
-        reader->at     = 0;
+        reader->at = 0;
     }
     return (unsigned char)reader->buffer[reader->at++];
 }
@@ -196,7 +207,7 @@ static uint64_t maps_number(struct maps_reader *reader, unsigned base, int *end)
 {
     uint64_t value = 0;
     for (;;) {
-        int byte       = maps_byte(reader);
+        int byte = maps_byte(reader);
         unsigned digit = byte >= '0' && byte <= '9'   ? (unsigned)(byte - '0')
                          : byte >= 'a' && byte <= 'f' ? (unsigned)(byte - 87)
                                                       : 99;
@@ -214,7 +225,7 @@ static bool maps_line(struct maps_reader *reader, struct patas__region *region)
     int byte = 0;
     char name[16];
     size_t length = 0;
-    *region       = (struct patas__region){0};
+    *region = (struct patas__region){0};
     region->start = (uintptr_t)maps_number(reader, 16, &byte);
     if (byte != '-')
         return false;
@@ -306,8 +317,8 @@ static int read_by_pipe(uintptr_t address, uint8_t *to, size_t size)
             err = E_FAULT;
             break;
         }
-        got = patas__syscall(__NR_read, fds[0], (long)(to + done), got, 0, 0,
-                             0);
+        got =
+            patas__syscall(__NR_read, fds[0], (long)(to + done), got, 0, 0, 0);
         err = got > 0 ? 0 : E_FAULT;
         done += (size_t)got;
     }
@@ -340,7 +351,9 @@ int patas__os_read(uintptr_t address, void *to, size_t size)
  */
 static int visit_every_core(void)
 {
-    enum { CPUS = 8192 };
+    enum {
+        CPUS = 8192
+    };
     uint64_t before[CPUS / 64] = {0}, one[CPUS / 64];
     long size = patas__syscall(__NR_sched_getaffinity, 0, sizeof before,
                                (long)before, 0, 0, 0);
@@ -350,8 +363,8 @@ static int visit_every_core(void)
     for (unsigned cpu = 0; cpu < (unsigned)size * 8; cpu++) {
         memset(one, 0, sizeof one);
         one[cpu / 64] = 1ULL << cpu % 64;
-        int got       = as_errno(patas__syscall(__NR_sched_setaffinity, 0, size,
-                                                (long)one, 0, 0, 0));
+        int got = as_errno(patas__syscall(__NR_sched_setaffinity, 0, size,
+                                          (long)one, 0, 0, 0));
         if (!got)
             err = 0;
         else if (got != E_INVAL) { /* EINVAL: no such core is online */
@@ -365,8 +378,8 @@ static int visit_every_core(void)
 
 int patas__os_sync_cores(void)
 {
-    long got = patas__syscall(__NR_membarrier, MEMBARRIER_SYNC_CORE, 0, 0, 0, 0,
-                              0);
+    long got =
+        patas__syscall(__NR_membarrier, MEMBARRIER_SYNC_CORE, 0, 0, 0, 0, 0);
     if (!got)
         return 0;
     /* EPERM: not registered, as in every new process. */
@@ -401,8 +414,8 @@ bool patas__os_shadow_stack(void)
 static uintptr_t auxv_value(uint64_t type)
 {
     uint64_t auxv[2 * 64];
-    long got = patas__syscall(__NR_prctl, PR_GET_AUXV_, (long)auxv,
-                              sizeof auxv, 0, 0, 0);
+    long got = patas__syscall(__NR_prctl, PR_GET_AUXV_, (long)auxv, sizeof auxv,
+                              0, 0, 0);
     if (got <= 0) {
         int fd;
         if (open_file("/proc/self/auxv", O_RDONLY, &fd))
@@ -423,9 +436,11 @@ uintptr_t patas__os_auxv(unsigned type)
 
 void patas__os_growth(uintptr_t heap[2], uintptr_t stack[2])
 {
-    enum { AT_RANDOM_ = 25 };
+    enum {
+        AT_RANDOM_ = 25
+    };
     const uintptr_t mib = 1u << 20;
-    uint64_t limit[2]   = {8 * mib, 0};
+    uint64_t limit[2] = {8 * mib, 0};
 
     heap[0] = (uintptr_t)patas__syscall(__NR_brk, 0, 0, 0, 0, 0, 0);
     heap[1] = heap[0] + 1024 * mib;
