@@ -260,17 +260,26 @@ static const struct pair pairs[] = {
     {"a call leaves the original's return address",
      64, LIB, LIB_NEAR, 5,
      "e8 fb 0f 00 00 " /* call 0x7f1200402000 */,
+     "e8 01 00 00 00 "          /* call 9f */
+     "cc "                      /* int3 */
+     "48 8d 64 24 08 "          /* 9: lea 8(%rsp), %rsp */
      "ff 35 05 00 00 00 "       /* pushq 1f(%rip) */
-     "e9 f5 1f 40 f0 "          /* jmp 0x7f1200402000 */
+     "e9 ea 1f 40 f0 "          /* jmp 0x7f1200402000 */
      "05 10 40 00 12 7f 00 00 " /* 1: .quad 0x7f1200401005 */},
     {"... which may fit an immediate",
      64, EXE, EXE_NEAR, 5,
      "e8 fb 1f 00 00 " /* call 0x402000 */,
+     "e8 01 00 00 00 " /* call 9f */
+     "cc "             /* int3 */
+     "48 8d 64 24 08 " /* 9: lea 8(%rsp), %rsp */
      "68 05 00 40 00 " /* push $0x400005 */
-     "e9 f6 1f f0 ff " /* jmp 0x402000 */},
+     "e9 eb 1f f0 ff " /* jmp 0x402000 */},
     {"... and its target may be out of reach",
      64, LIB, LIB_FAR, 5,
      "e8 fb 0f 00 00 " /* call 0x7f1200402000 */,
+     "e8 01 00 00 00 "          /* call 9f */
+     "cc "                      /* int3 */
+     "48 8d 64 24 08 "          /* 9: lea 8(%rsp), %rsp */
      "ff 35 06 00 00 00 "       /* pushq 1f(%rip) */
      "ff 25 08 00 00 00 "       /* jmp *2f(%rip) */
      "05 10 40 00 12 7f 00 00 " /* 1: .quad 0x7f1200401005 */
@@ -286,27 +295,42 @@ static const struct pair pairs[] = {
     {"a call of the entry is recursion and stays one",
      64, EXE, EXE_NEAR, 5,
      "e8 fb ff ff ff " /* call 0x400000 */,
+     "e8 01 00 00 00 " /* call 9f */
+     "cc "             /* int3 */
+     "48 8d 64 24 08 " /* 9: lea 8(%rsp), %rsp */
      "68 05 00 40 00 " /* push $0x400005 */
-     "e9 f6 ff ef ff " /* jmp 0x400000 */},
+     "e9 eb ff ef ff " /* jmp 0x400000 */},
     {"the linker's padded call is one",
      64, EXE, EXE_NEAR, 8,
      "66 66 48 e8 " /* .byte 0x66, 0x66, 0x48, 0xe8 */
      "f8 1f 00 00 " /* .long 0x402000 - 0x400008 */,
+     "e8 01 00 00 00 " /* call 9f */
+     "cc "             /* int3 */
+     "48 8d 64 24 08 " /* 9: lea 8(%rsp), %rsp */
      "68 08 00 40 00 " /* push $0x400008 */
-     "e9 f6 1f f0 ff " /* jmp 0x402000 */},
+     "e9 eb 1f f0 ff " /* jmp 0x402000 */},
     {"a call by register",
      64, EXE, EXE_NEAR, 2,
      "41 ff d3 " /* call *%r11 */,
+     "e8 01 00 00 00 " /* call 9f */
+     "cc "             /* int3 */
+     "48 8d 64 24 08 " /* 9: lea 8(%rsp), %rsp */
      "68 03 00 40 00 " /* push $0x400003 */
      "41 ff e3 "       /* jmp *%r11 */},
     {"a call by memory",
      64, EXE, EXE_NEAR, 2,
      "ff 15 3a 40 00 00 " /* call *0x404040(%rip) */,
+     "e8 01 00 00 00 "    /* call 9f */
+     "cc "                /* int3 */
+     "48 8d 64 24 08 "    /* 9: lea 8(%rsp), %rsp */
      "68 06 00 40 00 "    /* push $0x400006 */
-     "ff 25 35 40 f0 ff " /* jmp *0x404040(%rip) */},
+     "ff 25 2a 40 f0 ff " /* jmp *0x404040(%rip) */},
     {"a call by the stack knows that it grew",
      64, EXE, EXE_NEAR, 2,
      "ff 54 24 10 " /* call *0x10(%rsp) */,
+     "e8 01 00 00 00 "       /* call 9f */
+     "cc "                   /* int3 */
+     "48 8d 64 24 08 "       /* 9: lea 8(%rsp), %rsp */
      "68 04 00 40 00 "       /* push $0x400004 */
      "ff a4 24 18 00 00 00 " /* {disp32} jmp *0x18(%rsp) */},
     {"a call by what may be the pushed word reads it first",
@@ -330,8 +354,11 @@ static const struct pair pairs[] = {
     {"i386: the stack holds the original's return address",
      32, EXE, EXE_NEAR, 5,
      "e8 fb 1f 00 00 " /* call 0x402000 */,
+     "e8 01 00 00 00 " /* call 9f */
+     "cc "             /* int3 */
+     "8d 64 24 04 "    /* 9: lea 4(%esp), %esp */
      "68 05 00 40 00 " /* push $0x400005 */
-     "e9 f6 1f f0 ff " /* jmp 0x402000 */},
+     "e9 ec 1f f0 ff " /* jmp 0x402000 */},
     {"i386: call and pop",
      32, EXE, EXE_NEAR, 6,
      "e8 00 00 00 00 " /* call 1f */
@@ -343,16 +370,25 @@ static const struct pair pairs[] = {
     {"i386: every address is in reach",
      32, 0x1000, 0xfffff000, 5,
      "e8 fb 0f 00 80 " /* call 0x80002000 */,
+     "e8 01 00 00 00 " /* call 9f */
+     "cc "             /* int3 */
+     "8d 64 24 04 "    /* 9: lea 4(%esp), %esp */
      "68 05 10 00 00 " /* push $0x1005 */
-     "e9 f6 2f 00 80 " /* jmp 0x80002000 */},
+     "e9 ec 2f 00 80 " /* jmp 0x80002000 */},
     {"i386: a call by the thread block",
      32, EXE, EXE_NEAR, 7,
      "65 ff 15 10 00 00 00 " /* call *%gs:0x10 */,
+     "e8 01 00 00 00 "       /* call 9f */
+     "cc "                   /* int3 */
+     "8d 64 24 04 "          /* 9: lea 4(%esp), %esp */
      "68 07 00 40 00 "       /* push $0x400007 */
      "65 ff 25 10 00 00 00 " /* jmp *%gs:0x10 */},
     {"i386: a call by the stack",
      32, EXE, EXE_NEAR, 2,
      "ff 54 24 04 " /* call *4(%esp) */,
+     "e8 01 00 00 00 "       /* call 9f */
+     "cc "                   /* int3 */
+     "8d 64 24 04 "          /* 9: lea 4(%esp), %esp */
      "68 04 00 40 00 "       /* push $0x400004 */
      "ff a4 24 08 00 00 00 " /* {disp32} jmp *8(%esp) */},
     {"i386: a call by what may be the pushed word",
@@ -365,6 +401,9 @@ static const struct pair pairs[] = {
     {"i386: a call by register",
      32, EXE, EXE_NEAR, 2,
      "ff d2 " /* call *%edx */,
+     "e8 01 00 00 00 " /* call 9f */
+     "cc "             /* int3 */
+     "8d 64 24 04 "    /* 9: lea 4(%esp), %esp */
      "68 02 00 40 00 " /* push $0x400002 */
      "ff e2 "          /* jmp *%edx */},
     {"i386: jcxz keeps its prefix",
@@ -463,6 +502,9 @@ static const struct pair pairs[] = {
     {"a call by r12, which is coded as rsp is",
      64, EXE, EXE_NEAR, 2,
      "41 ff d4 " /* call *%r12 */,
+     "e8 01 00 00 00 " /* call 9f */
+     "cc "             /* int3 */
+     "48 8d 64 24 08 " /* 9: lea 8(%rsp), %rsp */
      "68 03 00 40 00 " /* push $0x400003 */
      "41 ff e4 "       /* jmp *%r12 */},
     {"... and by what it points to",
@@ -504,11 +546,17 @@ static const struct pair pairs[] = {
     {"a call by an absolute address",
      64, EXE, EXE_NEAR, 2,
      "ff 14 25 40 40 40 00 " /* call *0x404040 */,
+     "e8 01 00 00 00 "       /* call 9f */
+     "cc "                   /* int3 */
+     "48 8d 64 24 08 "       /* 9: lea 8(%rsp), %rsp */
      "68 07 00 40 00 "       /* push $0x400007 */
      "ff 24 25 40 40 40 00 " /* jmp *0x404040 */},
     {"... of the thread block",
      64, EXE, EXE_NEAR, 2,
      "64 ff 14 25 10 00 00 00 " /* call *%fs:0x10 */,
+     "e8 01 00 00 00 "          /* call 9f */
+     "cc "                      /* int3 */
+     "48 8d 64 24 08 "          /* 9: lea 8(%rsp), %rsp */
      "68 08 00 40 00 "          /* push $0x400008 */
      "64 ff 24 25 10 00 00 00 " /* jmp *%fs:0x10 */},
     {"a call by another segment's stack",

@@ -685,15 +685,34 @@ static bool reloc_is_small(const struct reloc *r, uint64_t address)
     return !r->wide || address + 0x80000000u <= 0xffffffffu;
 }
 
+/* A call that comes to nothing. The processor predicts each `ret` by the
+ * calls it saw; one call too few and this `ret` and all those of the callers
+ * are predicted wrong. This one still is; the others aren't. */
+static void reloc_put_balance(struct reloc *r)
+{
+    reloc_put(r, 0xcc00000001e8, 6); /* call 1f; int3 */
+    if (r->wide)
+        reloc_put(r, 0x0824648d48, 5); /* 1: lea 8(%rsp), %rsp */
+    else
+        reloc_put(r, 0x0424648d, 4); /* 1: lea 4(%esp), %esp */
+}
+
 /* One store of the whole word, as a call makes: the `ret` that reads it is
  * not held up, and a fault finds rsp where it was. */
-static void reloc_put_return_address(struct reloc *r, uint64_t address)
+static void reloc_put_return_address(struct reloc *r,
+                                     const struct patas__insn *insn)
 {
-    if (reloc_is_small(r, address)) {
-        reloc_put(r, 0x68 | (address & 0xffffffff) << 8, 5); /* push $imm */
+    uint64_t back = reloc_return_address(r, insn);
+
+    /* No processor predicts by a call of the next instruction: that reads the
+     * PC, and no `ret` answers it. */
+    if (!insn->has_target || insn->target != back)
+        reloc_put_balance(r);
+    if (reloc_is_small(r, back)) {
+        reloc_put(r, 0x68 | (back & 0xffffffff) << 8, 5); /* push $imm */
     } else {
         reloc_put(r, 0x35ff, 2); /* push literal(%rip) */
-        reloc_put_literal(r, address);
+        reloc_put_literal(r, back);
     }
 }
 
@@ -806,7 +825,7 @@ static void reloc_call_memory(struct reloc *r, const struct patas__insn *insn)
 
     reloc_find_place(r, insn, &place);
     if (place.safe) {
-        reloc_put_return_address(r, reloc_return_address(r, insn));
+        reloc_put_return_address(r, insn);
         reloc_put_place(r, insn, &place, RELOC_JUMP, r->wide ? 8 : 4);
     } else if (r->wide) {
         reloc_call_aliased(r, insn, &place);
@@ -823,7 +842,7 @@ static void reloc_call_register(struct reloc *r, const struct patas__insn *insn)
         reloc_refuse(r, PATAS_REASON_CANNOT_MOVE); /* the push moves it */
         return;
     }
-    reloc_put_return_address(r, reloc_return_address(r, insn));
+    reloc_put_return_address(r, insn);
     copy = reloc_copy(r, insn);
     if (copy)
         copy[insn->modrm_at] ^= (RELOC_CALL ^ RELOC_JUMP) << 3;
@@ -842,7 +861,7 @@ static void reloc_call(struct reloc *r, const struct patas__insn *insn)
     } else if (insn->has_target && insn->rel_size == 4) {
         if (!reloc_find_goal(r, insn, &goal))
             return;
-        reloc_put_return_address(r, reloc_return_address(r, insn));
+        reloc_put_return_address(r, insn);
         reloc_put_jump(r, &goal);
     } else if (!reloc_is_group_ff(r, insn, RELOC_CALL)) {
         reloc_refuse(r, PATAS_REASON_CANNOT_MOVE); /* far */
