@@ -390,7 +390,7 @@ static void extent_inside(const struct patas__image *image, uint64_t address,
         patas__target_stub(image, address, &slot, &size)) {
         *extent = (struct patas__extent){.start = address,
                                          .size = size,
-                                         .source = PATAS__SOURCE_UNWIND,
+                                         .source = PATAS__SOURCE_STUB,
                                          .entry = true};
         return;
     }

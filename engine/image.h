@@ -115,7 +115,8 @@ PATAS__HIDDEN void patas__image_read(struct patas__image *image,
 enum patas__source {
     PATAS__SOURCE_NONE,   /* not known: nothing covers the address */
     PATAS__SOURCE_SYMBOL, /* a symbol with a size */
-    PATAS__SOURCE_UNWIND  /* a frame description in .eh_frame */
+    PATAS__SOURCE_UNWIND, /* a frame description in .eh_frame */
+    PATAS__SOURCE_STUB    /* a stub inside the description of a PLT */
 };
 
 /* Stage 2. */

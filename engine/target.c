@@ -6,7 +6,8 @@
  *
  * A function of the program's own may begin by the same jump (a tail call
  * through a pointer that it keeps). What makes a stub of it is the slot: the
- * dynamic linker was told, by a relocation, to keep a symbol's address there.
+ * dynamic linker was told, by a relocation, to keep a symbol's address there;
+ * and that it is no function by its own name or frame description.
  */
 #include "target.h"
 
@@ -152,6 +153,28 @@ static const char *target_reloc_name(const struct patas__image *image,
     return patas__image_name(image, symbol.name);
 }
 
+/* Code compiled with -fno-plt calls through the GOT by itself: a function that
+ * does nothing but call another one looks like that one's stub. It has a name,
+ * or a frame description that is its own; a PLT has one for all of its stubs,
+ * and the last one is padded. */
+static bool target_is_function(const struct patas__image *image,
+                               uint64_t address, uint64_t size)
+{
+    struct patas__extent extent;
+    struct patas__symbol symbol;
+
+    if (patas__extent_find(image, address, &extent) &&
+        extent.start == address && extent.size == size &&
+        extent.source == PATAS__SOURCE_UNWIND)
+        return true;
+    for (uint64_t i = 0; patas__image_symbol(image, i, &symbol); i++) {
+        if (symbol.address == address && symbol.defined &&
+            symbol.type == STT_FUNC)
+            return true;
+    }
+    return false;
+}
+
 static enum patas__followed target_step_stub(const struct patas__image *image,
                                              uint64_t address, uint64_t *next,
                                              const char **lazy_name)
@@ -160,7 +183,8 @@ static enum patas__followed target_step_stub(const struct patas__image *image,
     uint64_t slot, size;
 
     if (!patas__target_stub(image, address, &slot, &size) ||
-        !target_find_reloc(image, slot, &reloc))
+        !target_find_reloc(image, slot, &reloc) ||
+        target_is_function(image, address, size))
         return PATAS__FOLLOWED_NOTHING;
     uint64_t value = target_load(image, slot);
     if (!target_is_unbound(image, slot, value)) {

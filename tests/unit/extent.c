@@ -314,6 +314,7 @@ START_TEST(each_stub_of_a_plt_is_an_entry)
     maker_end(&maker);
     CHECK_EXTENT(find(&maker, 0x30), 0x30, 6, 0, true);
     CHECK_EXTENT(find(&maker, 0x40), 0x40, 6, 0, true);
+    ck_assert_int_eq(find(&maker, 0x40).source, PATAS__SOURCE_STUB);
     CHECK_EXTENT(find(&maker, 0x36), 0x20, sizeof plt, 0, false);
     CHECK_EXTENT(find(&maker, 0x28), 0x20, sizeof plt, 0, false);
 }

@@ -132,6 +132,40 @@ START_TEST(a_tail_call_through_data_is_not_followed)
 }
 END_TEST
 
+/* void f(void *p) { g_object_unref(p); } compiled with -fno-plt. */
+START_TEST(a_function_that_looks_like_a_stub_is_none)
+{
+    static const struct {
+        unsigned described, symbol;
+        enum patas__followed want;
+    } cases[] = {
+        {0, 0, PATAS__FOLLOWED_PLT},      /* lld describes no stubs     */
+        {6, 0, PATAS__FOLLOWED_NOTHING},  /* f, static or stripped      */
+        {8, 0, PATAS__FOLLOWED_PLT},      /* a .plt.got of one stub     */
+        {32, 0, PATAS__FOLLOWED_PLT},     /* a .plt.sec of two          */
+        {0, 6, PATAS__FOLLOWED_NOTHING},  /* f, exported, -fno-unwind.. */
+        {32, 6, PATAS__FOLLOWED_NOTHING}, /* f, in assembly             */
+    };
+    struct image_maker maker;
+    uint64_t next;
+    const char *name;
+
+    maker_begin(&maker, &patas__isa_x86_64);
+    put_stub(&maker, 0x20, "", 0);
+    maker_pointer(&maker, SLOT, FAR_AWAY);
+    maker_reloc(&maker, SLOT, R_X86_64_GLOB_DAT,
+                maker_symbol(&maker, 0, 0, STT_FUNC, 0, "g_object_unref"), 0);
+    if (cases[_i].described)
+        maker_frame(&maker, 0x20, cases[_i].described);
+    if (cases[_i].symbol)
+        maker_symbol(&maker, 0x20, cases[_i].symbol, STT_FUNC, 1, "f");
+    maker_end(&maker);
+    ck_assert_int_eq(step(&maker, 0x20, true, &next, &name), cases[_i].want);
+    ck_assert_uint_eq(next,
+                      cases[_i].want == PATAS__FOLLOWED_PLT ? FAR_AWAY : 0);
+}
+END_TEST
+
 START_TEST(a_lone_jump_is_followed_when_asked)
 {
     static const struct {
@@ -291,6 +325,7 @@ int main(void)
                         LENGTH(fronts));
     tcase_add_loop_test(made, an_unbound_stub_tells_the_name, 0, 2);
     tcase_add_loop_test(made, a_tail_call_through_data_is_not_followed, 0, 2);
+    tcase_add_loop_test(made, a_function_that_looks_like_a_stub_is_none, 0, 6);
     tcase_add_loop_test(made, a_lone_jump_is_followed_when_asked, 0, 9);
     tcase_add_test(made, an_ifunc_is_found_where_it_was_bound);
     tcase_add_test(real, real_stubs_lead_where_the_loader_says);
