@@ -18,6 +18,10 @@
  * clears `phase` when it ends, so its death wakes whoever waits for it, and
  * lets its threads go. Nothing here takes a lock or allocates while threads are
  * held, and nothing needs anything of them.
+ *
+ * What counts is the mask that a thread has at the time. One that sleeps in
+ * sigwaitinfo() or ppoll() with another mask for that long is not held; it
+ * stands behind a system call, where no window with traps has a boundary.
  */
 #include "os.h"
 #include "trap.h"
@@ -48,6 +52,7 @@ enum {
     HOLD_EINTR = 4,
     HOLD_ECHILD = 10,
     HOLD_EAGAIN = 11,
+    HOLD_ENOMEM = 12,
     HOLD_EINVAL = 22,
     HOLD_ETIMEDOUT = 110
 };
@@ -188,7 +193,9 @@ static uint64_t hold_number(const char *text, unsigned base)
  * io_uring's workers live in our thread group with everything blocked, and run
  * no instruction of ours; interrupting them would only disturb. Their names
  * anybody may take, so the flags decide: PF_IO_WORKER, PF_USER_WORKER
- * (linux/sched.h), the 9th field, counted behind the name's last bracket.
+ * (linux/sched.h), the 9th field, counted behind the name's last bracket. The
+ * flags alone won't do: older kernels mean other things by these bits. A
+ * worker that has not taken its name yet is held, which does no harm.
  */
 static bool task_is_worker(int tasks, int tid)
 {
@@ -612,9 +619,14 @@ static void hold_run(void *argument)
 
 /* ---- the caller ------------------------------------------------------ */
 
-static patas_status hold_refuse(patas_error *error, int tid, unsigned reason,
-                                int number)
+/* EAGAIN: threads came and went too fast to be sure of all. ETIMEDOUT: one is
+ * kept by a page fault that does not end. ptrace itself is not to blame. */
+static patas_status hold_refuse(patas_error *error, int tid, int number)
 {
+    bool held_up = number == HOLD_EAGAIN || number == HOLD_ETIMEDOUT;
+    unsigned reason =
+        held_up ? PATAS_REASON_THREAD_BLOCKS : PATAS_REASON_NO_PTRACE;
+
     if (error)
         *error = (patas_error){.status = PATAS_ERR_BLOCKED,
                                .os_errno = number,
@@ -740,7 +752,7 @@ static patas_status hold_blockers(struct patas__hold *hold, int first,
     int failed, tid;
 
     if (!holder)
-        return hold_refuse(error, first, PATAS_REASON_NO_PTRACE, 12);
+        return hold_refuse(error, first, HOLD_ENOMEM);
     if (hold_try(holder, hold, false) ||
         (hold_is_yama(holder) && hold_try(holder, hold, true))) {
         hold->state = holder;
@@ -752,11 +764,7 @@ static patas_status hold_blockers(struct patas__hold *hold, int first,
     failed = holder->failed_errno;
     tid = holder->failed_tid ? holder->failed_tid : first;
     patas__os_unmap(holder->memory, holder->size);
-    return hold_refuse(error, tid,
-                       failed == HOLD_ETIMEDOUT || failed == HOLD_EAGAIN
-                           ? PATAS_REASON_THREAD_BLOCKS
-                           : PATAS_REASON_NO_PTRACE,
-                       failed);
+    return hold_refuse(error, tid, failed);
 }
 
 patas_status patas__trap_hold(struct patas__hold *hold,
@@ -772,14 +780,12 @@ patas_status patas__trap_hold(struct patas__hold *hold,
     tasks = patas__syscall(__NR_openat, AT_FDCWD, (long)"/proc/self/task",
                            O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
     if (tasks < 0)
-        return hold_alone()
-                   ? PATAS_OK
-                   : hold_refuse(error, 0, PATAS_REASON_NO_PTRACE, (int)-tasks);
+        return hold_alone() ? PATAS_OK : hold_refuse(error, 0, (int)-tasks);
     first = hold_anybody((int)tasks, caller, &failed);
     if (first > 0)
         status = hold_blockers(hold, first, (int)tasks, caller, carry, error);
     else if (first < 0 && !hold_alone())
-        status = hold_refuse(error, 0, PATAS_REASON_NO_PTRACE, failed);
+        status = hold_refuse(error, 0, failed);
     patas__os_close((int)tasks);
     return status;
 }

@@ -215,7 +215,7 @@ static struct patas__action chain_take(int number, uintptr_t depth)
     chain_read(cell, &chain);
     action = chain_level(&chain, depth);
     if (!(action.flags & PATAS__SA_RESETHAND) || calls_nobody(&action) ||
-        armed_pid != patas__os_pid())
+        __atomic_load_n(&armed_pid, __ATOMIC_RELAXED) != patas__os_pid())
         return action;
     mask = chain_lock();
     chain_read(cell, &chain);
@@ -393,7 +393,7 @@ void patas__trap_forked(void)
 {
     __atomic_store_n(&carried, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&chain_writer, 0, __ATOMIC_RELAXED);
-    if (armed_pid)
+    if (__atomic_load_n(&armed_pid, __ATOMIC_RELAXED))
         __atomic_store_n(&armed_pid, patas__os_pid(), __ATOMIC_RELAXED);
 }
 
