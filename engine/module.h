@@ -26,6 +26,9 @@ struct patas__module {
     unsigned twice_count;
     uint8_t *branches; /* patas__branches_map(), once a batch needs it */
     uint32_t searches; /* single searches made; then the map pays */
+    void *pin;         /* keeps it loaded while it holds replacements ... */
+    uint32_t uses;     /* ... of so many live patches */
+    bool pin_tried;
 };
 
 /* Brings the list up to date; `gone` is called for each module that went, with
@@ -71,6 +74,13 @@ PATAS__HIDDEN void patas__os_modules(bool (*each)(void *data,
  * after in the child. */
 PATAS__HIDDEN void patas__os_at_fork(void (*lock)(void), void (*unlock)(void),
                                      void (*child)(void));
+
+/* Keeps the module that holds `address` loaded until the unpin, whoever closes
+ * it meanwhile. NULL where that can't be or need not. The loader's lock is
+ * taken: never call these under the engine's, since a constructor that the
+ * loader runs may call patas. */
+PATAS__HIDDEN void *patas__os_pin(uintptr_t address);
+PATAS__HIDDEN void patas__os_unpin(void *pin);
 
 /* The C library's sigaction, as the program would call it; 0 if none. */
 PATAS__HIDDEN uintptr_t patas__os_sigaction(void);

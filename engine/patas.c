@@ -31,7 +31,8 @@ static struct {
     bool forking; /* the fork handlers hold the lock */
     bool wrapped; /* sigaction goes through us */
     bool wrapping;
-    uint32_t wrap; /* that patch: no restore_all takes it */
+    void *loose_pin; /* to be let go at the next chance */
+    uint32_t wrap;   /* that patch: no restore_all takes it */
 } engine;
 
 /* ---- coming in and going out ------------------------------------------------
@@ -67,6 +68,23 @@ static void fork_child(void)
     patas__trap_forked();
 }
 
+/* Patches whose replacement went are off; that is only possible where the
+ * loader could not be asked to keep it. */
+static void replacements_gone(const struct patas__image *image)
+{
+    patas_error ignored;
+    for (uint32_t i = 1; i < patas__patch_count(); i++) {
+        struct patas__patch *patch = patas__patch_get(i);
+        if (!patch->target || patch->flags & PATAS__GHOST ||
+            patas__patch_replacement(patch) - image->start >=
+                image->end - image->start)
+            continue;
+        patch->flags &= (uint8_t)~PATAS__ON;
+        if (patas__target_get(patch->target)->state != PATAS__RETIRED)
+            (void)patas__target_redirect(patch->target, &ignored);
+    }
+}
+
 /* A module went: its patches are retired, never written to. */
 static void module_gone(uint32_t module)
 {
@@ -75,6 +93,7 @@ static void module_gone(uint32_t module)
         if (target->module == module)
             target->state = PATAS__RETIRED;
     }
+    replacements_gone(&patas__module_get(module)->image);
 }
 
 bool patas__registry_intact(uint32_t module)
@@ -117,6 +136,74 @@ static patas_status refresh(patas_error *error)
 static void leave(void)
 {
     patas__lock_give(&engine.lock);
+}
+
+/* ---- modules of replacements -------------------------------------------- */
+
+/*
+ * A replacement's module must not go while calls reach it: it is pinned with
+ * its first live patch and let go with its last. Both take the loader's lock,
+ * so both happen outside of ours.
+ */
+
+/* The module of a replacement that no one pinned yet, or NULL. */
+static struct patas__module *unpinned(uintptr_t replacement)
+{
+    uint32_t index;
+    struct patas__module *module = patas__module_at(replacement, &index);
+    return module && !module->pin_tried && !module->vdso && !module->start_code
+               ? module
+               : NULL;
+}
+
+/* Called, and returns, under the lock; lets it go between. */
+static patas_status pin_replacement(uintptr_t replacement, patas_error *error)
+{
+    if (!unpinned(replacement))
+        return PATAS_OK;
+    leave();
+    void *pin = patas__os_pin(replacement);
+    (void)patas__lock_take(&engine.lock);
+    patas_status status = refresh(error);
+    struct patas__module *module =
+        status == PATAS_OK ? unpinned(replacement) : NULL;
+    if (module) {
+        module->pin = pin;
+        module->pin_tried = true;
+    } else if (pin && !engine.loose_pin) {
+        engine.loose_pin = pin; /* another thread was first */
+    }
+    return status;
+}
+
+/* A pin that nothing needs any more. */
+static void *take_loose_pin(void)
+{
+    void *pin = engine.loose_pin;
+    engine.loose_pin = NULL;
+    for (uint32_t i = 1; !pin && i < patas__module_count(); i++) {
+        struct patas__module *module = patas__module_get(i);
+        if (module->uses || !module->pin_tried)
+            continue;
+        pin = module->pin;
+        module->pin = NULL;
+        module->pin_tried = false;
+    }
+    return pin;
+}
+
+/* Ends a call that may have made a module's last patch go. */
+static void leave_unpinning(void)
+{
+    for (;;) {
+        void *pin = take_loose_pin();
+        leave();
+        if (!pin)
+            return;
+        patas__os_unpin(pin);
+        if (enter(NULL) != PATAS_OK)
+            return;
+    }
 }
 
 /* ---- arguments
@@ -283,6 +370,8 @@ patas_status patas_replace_with(patas_fn target, patas_fn replacement,
         return status;
     status = refresh(error);
     if (status == PATAS_OK)
+        status = pin_replacement((uintptr_t)replacement, error);
+    if (status == PATAS_OK)
         status = make_patch((uintptr_t)target, (uintptr_t)replacement, &known,
                             false, &index, error);
     if (status == PATAS_OK)
@@ -291,7 +380,7 @@ patas_status patas_replace_with(patas_fn target, patas_fn replacement,
         after_commit();
     else if (!error->target)
         error->target = (uintptr_t)target;
-    leave();
+    leave_unpinning();
     return status;
 }
 
@@ -318,6 +407,8 @@ patas_status patas_replace_slot(patas_fn *slot, patas_fn replacement,
         return status;
     status = refresh(error);
     if (status == PATAS_OK)
+        status = pin_replacement((uintptr_t)replacement, error);
+    if (status == PATAS_OK)
         status = patas__prepare_slot((uintptr_t)slot, &target, error);
     if (status == PATAS_OK)
         status = patas__check_replacement((uintptr_t)replacement, error);
@@ -332,7 +423,7 @@ patas_status patas_replace_slot(patas_fn *slot, patas_fn replacement,
         else
             fail(error, status, PATAS_REASON_NONE, (uintptr_t)slot);
     }
-    leave();
+    leave_unpinning();
     return status;
 }
 
@@ -363,6 +454,25 @@ static patas_status live_patch(const patas_patch *patch, uint32_t *index,
     return fail(error, PATAS_ERR_UNLOADED, PATAS_REASON_NONE, target->entry);
 }
 
+static patas_status switch_patch(struct patas__patch *patch, bool on,
+                                 patas_error *error)
+{
+    uint8_t before = patch->flags;
+    uintptr_t replacement = patas__patch_replacement(patch);
+    if (patch->flags & PATAS__PENDING)
+        return fail(error, PATAS_ERR_STALE, PATAS_REASON_PENDING, 0);
+    if (on && patas__check_replacement(replacement, error) != PATAS_OK)
+        return fail(error, PATAS_ERR_UNLOADED, PATAS_REASON_REPLACEMENT_GONE,
+                    patas__target_get(patch->target)->entry);
+    patch->flags = (uint8_t)(on ? before | PATAS__ON : before & ~PATAS__ON);
+    patas_status status = patas__target_redirect(patch->target, error);
+    if (status != PATAS_OK) {
+        patch->flags = before;
+        (void)patas__stack_settle(patch->target);
+    }
+    return status;
+}
+
 static patas_status set_on(patas_patch *patch, bool on, patas_error *error)
 {
     patas_error local;
@@ -375,19 +485,8 @@ static patas_status set_on(patas_patch *patch, bool on, patas_error *error)
     status = refresh(error);
     if (status == PATAS_OK)
         status = live_patch(patch, &index, error);
-    if (status == PATAS_OK && patas__patch_get(index)->flags & PATAS__PENDING)
-        status = fail(error, PATAS_ERR_STALE, PATAS_REASON_PENDING, 0);
-    if (status == PATAS_OK) {
-        struct patas__patch *record = patas__patch_get(index);
-        uint8_t before = record->flags;
-        record->flags =
-            (uint8_t)(on ? before | PATAS__ON : before & ~PATAS__ON);
-        status = patas__target_redirect(record->target, error);
-        if (status != PATAS_OK) {
-            record->flags = before;
-            (void)patas__stack_settle(record->target);
-        }
-    }
+    if (status == PATAS_OK)
+        status = switch_patch(patas__patch_get(index), on, error);
     leave();
     return status;
 }
@@ -418,7 +517,7 @@ patas_status patas_restore(patas_patch *patch, patas_error *error)
         status = fail(error, PATAS_ERR_STALE, PATAS_REASON_PENDING, 0);
     if (status == PATAS_OK)
         status = commit_one(index, true, error);
-    leave();
+    leave_unpinning();
     return status;
 }
 
@@ -478,7 +577,7 @@ patas_status patas_restore_since(unsigned mark, patas_error *error)
             patas__os_unmap(members, size);
         }
     }
-    leave();
+    leave_unpinning();
     return status;
 }
 
@@ -599,7 +698,9 @@ patas_status patas_batch_replace_with(patas_batch *handle, patas_fn target,
         status = enter(error);
     if (status != PATAS_OK)
         return status;
-    status = batch_open(handle, &batch, error);
+    status = pin_replacement((uintptr_t)replacement, error);
+    if (status == PATAS_OK)
+        status = batch_open(handle, &batch, error);
     if (status == PATAS_OK)
         status = make_patch((uintptr_t)target, (uintptr_t)replacement, &known,
                             true, &index, error);
@@ -671,7 +772,7 @@ patas_status patas_batch_commit(patas_batch *handle, patas_error *error)
     if (!batch) {
         status = fail(error, handle ? PATAS_ERR_STALE : PATAS_ERR_ARGUMENT,
                       handle ? PATAS_REASON_BATCH_ENDED : PATAS_REASON_NULL, 0);
-        leave();
+        leave_unpinning();
         return status;
     }
     status = refresh(error);
@@ -680,7 +781,7 @@ patas_status patas_batch_commit(patas_batch *handle, patas_error *error)
     batch_end(batch, status != PATAS_OK);
     if (status == PATAS_OK)
         after_commit();
-    leave();
+    leave_unpinning();
     return status;
 }
 
@@ -691,7 +792,7 @@ void patas_batch_abort(patas_batch *handle)
     struct batch *batch = batch_get(handle);
     if (batch)
         batch_end(batch, true);
-    leave();
+    leave_unpinning();
 }
 
 /* ---- telling

@@ -415,6 +415,17 @@ static void give_record(uint32_t index)
     book.free_patches = index;
 }
 
+/* Counts the live patches that need the replacement's module. */
+static void count_use(uintptr_t replacement, bool more)
+{
+    uint32_t index;
+    struct patas__module *module = patas__module_at(replacement, &index);
+    if (module && more)
+        module->uses++;
+    else if (module && module->uses)
+        module->uses--;
+}
+
 patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
                               const patas_options *options, uint32_t *index)
 {
@@ -452,6 +463,7 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
     patch->mark = ++book.marks;
     patch->generation = (patch->generation + 1) & 0x7fffffff;
     __atomic_store_n(&patch->target, target_index, __ATOMIC_RELEASE);
+    count_use(replacement, true);
     target->top = *index;
     return PATAS_OK;
 }
@@ -461,6 +473,7 @@ void patas__patch_free(uint32_t index)
     struct patas__patch *patch = patas__patch_get(index);
     struct patas__target *target = patas__target_get(patch->target);
     const unsigned keep = PATAS__THUNK | PATAS__LIVED;
+    count_use(patas__patch_replacement(patch), false);
     if (patch->flags & PATAS__LIVED &&
         (patch->stub || patch->flags & PATAS__THUNK)) {
         patch->flags = (uint8_t)((patch->flags & keep) | PATAS__GHOST);

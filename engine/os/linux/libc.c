@@ -7,6 +7,8 @@
  */
 #include "../../module.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
@@ -47,4 +49,25 @@ void patas__os_at_fork(void (*lock)(void), void (*unlock)(void),
 uintptr_t patas__os_sigaction(void)
 {
     return (uintptr_t)sigaction;
+}
+
+/* The library never sets errno; the loader may. */
+void *patas__os_pin(uintptr_t address)
+{
+    int kept = errno;
+    void *pin = NULL;
+    Dl_info info;
+    struct link_map *map = NULL;
+    if (dladdr1((void *)address, &info, (void **)&map, RTLD_DL_LINKMAP) &&
+        map && map->l_name && *map->l_name)
+        pin = dlopen(map->l_name, RTLD_NOLOAD | RTLD_LAZY);
+    errno = kept;
+    return pin;
+}
+
+void patas__os_unpin(void *pin)
+{
+    int kept = errno;
+    dlclose(pin);
+    errno = kept;
 }
