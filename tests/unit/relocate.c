@@ -72,6 +72,10 @@ static const struct refusal refusals[] = {
     {"i386: a far jump into what is moved",
      32, EXE_NEAR, 5, false, PATAS_REASON_CANNOT_MOVE, 0,
      BYTES("\xea\x00\x00\x40\x00\x23\x00" /* ljmp $0x23, $0x400000 */)},
+    {"an absolute jump into what is moved",
+     64, EXE_NEAR, 5, false, PATAS_REASON_CANNOT_MOVE, 0,
+     BYTES("\xd5\x00\xa1\x00\x00\x40\x00\x00\x00\x00\x00"
+           /* jmpabs 0x400000 */)},
     {"a call on a shadow stack",
      64, EXE_NEAR, 5, true, PATAS_REASON_SHADOW_STACK, 1,
      BYTES("\x55" /* push %rbp */
@@ -91,6 +95,10 @@ static const struct refusal refusals[] = {
     {"... or by VEX",
      64, EXE_FAR, 5, false, PATAS_REASON_OUT_OF_REACH, 0,
      BYTES("\xc4\xe2\xf8\xf2\x25\x00\x10\x00\x00" /* andn , %rax, %rsp */)},
+    {"... by its short form",
+     64, EXE_FAR, 5, false, PATAS_REASON_OUT_OF_REACH, 0,
+     BYTES("\xc5\xfa\x2c\x25\x00\x10\x00\x00"
+           /* vcvttss2si 0x1000(%rip), %esp */)},
     {"... or by EVEX",
      64, EXE_FAR, 5, false, PATAS_REASON_OUT_OF_REACH, 0,
      BYTES("\x62\xf1\x7e\x08\x78\x25\x00\x10\x00\x00"
