@@ -887,7 +887,7 @@ static bool x86_fits(const struct x86_parse *p, struct x86_payload *load,
 /* Behind C4, C5, 62, and 8F that isn't pop. */
 static bool x86_vector(struct x86_parse *p)
 {
-    struct x86_payload load;
+    struct x86_payload load = {0};
 
     if (p->rex || (p->prefixes & (PATAS__PREFIX_66 | PATAS__PREFIX_F2 |
                                   PATAS__PREFIX_F3 | PATAS__PREFIX_LOCK)))
