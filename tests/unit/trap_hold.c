@@ -828,7 +828,7 @@ static void make_target(uint64_t *old, uint64_t *new)
 
 START_TEST(nobody_is_lost_while_a_window_changes)
 {
-    static struct worker worker[THREADS] = {0};
+    static struct worker worker[RUNNERS] = {0};
     struct patas__hold held;
     uint64_t old, new;
     unsigned moved = 0;
@@ -837,10 +837,10 @@ START_TEST(nobody_is_lost_while_a_window_changes)
     ck_assert_int_eq(patas__trap_arm(), 0);
     syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE,
             0, 0);
-    for (int i = 0; i < THREADS; i++)
+    for (int i = 0; i < RUNNERS; i++)
         start(&worker[i], i % 2, call_target);
-    for (int round = 0; round < 200; round++) {
-        hold(&held, THREADS / 2);
+    for (int round = 0; round < 100; round++) {
+        hold(&held, RUNNERS / 2);
         moved += held.moved;
         __atomic_store_n((uint64_t *)target, new, __ATOMIC_SEQ_CST);
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0,
@@ -851,7 +851,7 @@ START_TEST(nobody_is_lost_while_a_window_changes)
                 0);
     }
     stop = 1;
-    for (int i = 0; i < THREADS; i++)
+    for (int i = 0; i < RUNNERS; i++)
         pthread_join(worker[i].thread, NULL);
     ck_assert_int_eq(wrong, 0);
     printf("moved while held %u, carried by a trap %lu\n", moved,
