@@ -21,7 +21,8 @@
 #include <time.h>
 
 enum {
-    THREADS = 8
+    THREADS = 8,
+    RUNNERS = 4 /* few, so that each change comes soon on a busy machine */
 };
 
 static volatile int stop;
