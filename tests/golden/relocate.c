@@ -608,12 +608,12 @@ static const char *write_hex(const uint8_t *bytes, size_t size, char *text)
     return text;
 }
 
-START_TEST(head_becomes)
+/* Says what is wrong with a pair; true if nothing is. */
+static bool head_becomes(const struct pair *pair)
 {
-    const struct pair *pair = &pairs[_i];
     const struct patas__isa *isa =
         pair->bits == 64 ? &patas__isa_x86_64 : &patas__isa_i386;
-    char got[4 * PATAS__HEAD_MAX] = "";
+    char got[4 * PATAS__HEAD_MAX] = "refused";
     uint8_t bytes[64];
     struct patas__move move = {.from = pair->from,
                                .bytes = bytes,
@@ -621,11 +621,21 @@ START_TEST(head_becomes)
                                .want = pair->want,
                                .to = pair->to};
 
-    ck_assert_msg(isa->relocate(&move) == PATAS_REASON_NONE, "%s: refused",
-                  pair->promise);
-    write_hex(move.code, move.code_size, got);
-    ck_assert_msg(!strcmp(got, pair->after), "%s:\nwant %s\ngot  %s",
-                  pair->promise, pair->after, got);
+    if (isa->relocate(&move) == PATAS_REASON_NONE)
+        write_hex(move.code, move.code_size, got);
+    if (!strcmp(got, pair->after))
+        return true;
+    printf("%s:\n  want %s\n  got  %s\n", pair->promise, pair->after, got);
+    return false;
+}
+
+START_TEST(heads_become_what_was_assembled)
+{
+    size_t wrong = 0;
+
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        wrong += !head_becomes(&pairs[i]);
+    ck_assert_uint_eq(wrong, 0);
 }
 END_TEST
 
@@ -637,7 +647,7 @@ int main(void)
     int failed;
 
     tcase_set_timeout(tcase, 0);
-    tcase_add_loop_test(tcase, head_becomes, 0, sizeof pairs / sizeof *pairs);
+    tcase_add_test(tcase, heads_become_what_was_assembled);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

@@ -13,10 +13,10 @@
  * Whatever doesn't depend on where it stands is copied. What does is re-aimed
  * if 32 bits reach, else rebuilt: a branch jumps through a literal behind the
  * code, an operand is addressed by a register that is dead or is put back.
- * Rebuilt code leaves every flag alone (only mov, lea, push, pop, xchg, jmp
- * and ret are in it) and never touches the 128 bytes below the stack pointer
- * (System V ABI 3.2.2) but where the original pushes. Below those it may
- * write: a signal may at any moment, so nothing of worth is there.
+ * Rebuilt code leaves every flag alone (only mov, lea, push, pop, xchg, jmp,
+ * call and ret are in it) and never touches the 128 bytes below the stack
+ * pointer (System V ABI 3.2.2) but where the original pushes. Below those it
+ * may write: a signal may at any moment, so nothing of worth is there.
  *
  * One thing differs that a program could see: rcx after a moved `syscall`
  * holds the address behind the copy (SDM, SYSCALL: RCX <- RIP). Putting it
@@ -32,7 +32,6 @@ enum {
     RELOC_LITERALS = 40,
     RELOC_REX_W = 8,
     RELOC_REX_R = 4,
-    RELOC_REX_X = 2,
     RELOC_REX_B = 1,
     RELOC_RBX = 3,
     RELOC_RSP = 4,
