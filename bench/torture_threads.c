@@ -179,7 +179,7 @@ static void on_pest(int number, siginfo_t *info, void *context)
     (void)number, (void)info;
     for (size_t i = 0; i < torture_count; i++)
         if (pc - (uintptr_t)torture_functions[i].entry < 8) {
-            struct timespec nap = {0, 200000};
+            struct timespec nap = {0, 2000000};
             atomic_fetch_add(naps, 1);
             syscall(SYS_nanosleep, &nap, NULL);
         }
