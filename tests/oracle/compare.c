@@ -168,6 +168,17 @@ static bool narrow_w(const struct dispute *d)
             (s->opcode >= 0x78 && s->opcode <= 0x7e));
 }
 
+static bool tdpfp16ps(const struct dispute *d)
+{
+    return d->wide && d->shape->encoding == VEX && d->shape->map == 2 &&
+           d->shape->opcode == 0x5c && (d->shape->payload[1] & 3) == 3;
+}
+
+static bool pcommit(const struct dispute *d)
+{
+    return legacy(d, 1, 0xae, 0xae) && d->shape->modrm >= 0xf8;
+}
+
 static bool xbegin_66(const struct dispute *d)
 {
     return d->shape->osz && legacy(d, 0, 0xc7, 0xc7) && d->shape->modrm == 0xf8;
@@ -205,8 +216,8 @@ static bool system_group(const struct dispute *d)
 {
     return legacy(d, 1, 0, 1) || legacy(d, 1, 0xae, 0xae) ||
            legacy(d, 1, 0xc7, 0xc7) || legacy(d, 2, 0xd8, 0xdf) ||
-           legacy(d, 2, 0xf8, 0xfc) || legacy(d, 3, 0xf0, 0xf0) ||
-           legacy(d, 1, 0xa6, 0xa7);
+           legacy(d, 2, 0xf5, 0xf6) || legacy(d, 2, 0xf8, 0xfc) ||
+           legacy(d, 3, 0xf0, 0xf0) || legacy(d, 1, 0xa6, 0xa7);
 }
 
 static bool prefixed(const struct dispute *d)
@@ -254,9 +265,37 @@ static bool branch_66(const struct dispute *d)
             legacy(d, 0, 0xeb, 0xeb));
 }
 
-static bool return_66(const struct dispute *d)
+static bool return_prefixed(const struct dispute *d)
 {
-    return d->shape->osz && (legacy(d, 0, 0xc2, 0xc2));
+    return legacy(d, 0, 0xc2, 0xc2) &&
+           (d->shape->osz || d->shape->asz || d->shape->w);
+}
+
+static bool segment_rex(const struct dispute *d)
+{
+    return (legacy(d, 0, 0x8c, 0x8c) || legacy(d, 0, 0x8e, 0x8e)) &&
+           d->shape->r;
+}
+
+/* Documented after Zydis 4.0 and Capstone 4.0, which Debian 12 has. */
+static bool since_2022(const struct dispute *d)
+{
+    const struct shape *s = d->shape;
+
+    if (compare_newest())
+        return false;
+    if (legacy(d, 2, 0xfc, 0xfc)) /* RAO-INT */
+        return true;
+    if (legacy(d, 1, 1, 1) && s->modrm >= 0xc0) /* MSRLIST, PBNDKB, WRMSRNS */
+        return true;
+    if (s->encoding != VEX)
+        return legacy(d, 1, 0x18, 0x18); /* prefetchit */
+    if (s->map == 2) /* NE-CONVERT, VNNI-INT8, INT16, SHA512, SM3, SM4 */
+        return s->opcode == 0x50 || s->opcode == 0x51 || s->opcode == 0x5c ||
+               s->opcode == 0x72 || (s->opcode & 0xfe) == 0xb0 ||
+               (s->opcode >= 0xb4 && s->opcode <= 0xb5) ||
+               (s->opcode >= 0xcb && s->opcode <= 0xda);
+    return s->map == 3 && s->opcode == 0xde;
 }
 
 static bool wide_66(const struct dispute *d)
@@ -267,7 +306,13 @@ static bool wide_66(const struct dispute *d)
 static bool branch_67(const struct dispute *d)
 {
     return !d->wide && d->shape->asz &&
-           (legacy(d, 1, 0x80, 0x8f) || legacy(d, 0, 0xe8, 0xe9));
+           (legacy(d, 1, 0x80, 0x8f) || legacy(d, 0, 0xe8, 0xe9) ||
+            legacy(d, 0, 0xc7, 0xc7));
+}
+
+static bool mpx_67(const struct dispute *d)
+{
+    return d->wide && d->shape->asz && legacy(d, 1, 0x1a, 0x1b);
 }
 
 static bool address_32(const struct dispute *d)
@@ -300,12 +345,20 @@ static struct dispute_class dispute_classes[] = {
      "SDM vol. 2, VCVTSI2SH, VCVTUSI2SD: W1 is W0 there", true, 0},
     {CAPSTONE, REFUSED, narrow_w, "W counts outside 64-bit mode",
      "SDM vol. 2, VCVTSI2SH, VCVTUSI2SD: W1 is W0 there", true, 0},
+    {ZYDIS, ACCEPTED, tdpfp16ps, "tdpfp16ps with one tile twice",
+     "SDM vol. 2, TDPFP16PS and 2.10 (AMX-E4): #UD", false, 0},
+    {ZYDIS, ACCEPTED, pcommit, "takes pcommit, which no processor has",
+     "SDM vol. 2 table A-6, group 15: gone since 2016", false, 0},
     {ZYDIS, MEANING, xbegin_66, "cuts the fallback address",
      "SDM vol. 2, XBEGIN: 16 bits do not truncate it", true, 0},
     {CAPSTONE, MEANING, xbegin_66, "16-bit displacement without a sign",
      "SDM vol. 2, XBEGIN", true, 0},
     {ZYDIS, ACCEPTED, knights_corner, "takes the coprocessor's encodings",
      "Xeon Phi ISA 327364: not Intel 64", false, 0},
+    {ZYDIS, REFUSED, since_2022, "what is younger than Debian's",
+     "SDM vol. 2, RAO-INT, SHA512, SM3, SM4, VNNI-INT8 and others", true, 0},
+    {CAPSTONE, REFUSED, since_2022, "what is younger than Debian's",
+     "SDM vol. 2, RAO-INT, SHA512, SM3, SM4, VNNI-INT8 and others", true, 0},
 
     {CAPSTONE, REFUSED, is_vex, "VEX: lacks the young, and W ignored",
      "SDM vol. 2, pages of VNNI, IFMA, SHA512, SM3, SM4; WIG", false, 0},
@@ -317,6 +370,8 @@ static struct dispute_class dispute_classes[] = {
      "AMD APM vol. 3 table A-15, DC D0 to DF DF", false, 0},
     {CAPSTONE, REFUSED, system_group, "system and key instructions it lacks",
      "SDM vol. 2 table A-6, groups 6, 7, 9, 15; Key Locker", false, 0},
+    {CAPSTONE, REFUSED, segment_rex, "segment register with REX.R",
+     "AMD APM vol. 3, 1.2.7: ignored", false, 0},
     {CAPSTONE, REFUSED, movsxd, "movsxd without REX.W", "SDM vol. 2, MOVSXD",
      false, 0},
     {CAPSTONE, REFUSED, prefixed, "prefixes without a meaning",
@@ -337,11 +392,13 @@ static struct dispute_class dispute_classes[] = {
     {CAPSTONE, ACCEPTED, mandatory_prefix, "prefix with nothing behind it",
      "SDM vol. 2 tables A-3 to A-6: blank", false, 0},
 
+    {CAPSTONE, REFUSED, undefined_opcode, "ud0, ud1 with REX", "SDM vol. 2, UD",
+     false, 0},
     {CAPSTONE, LENGTH, undefined_opcode, "ud0, ud1 without ModRM",
      "SDM vol. 2, UD: 0F FF /r, 0F B9 /r", false, 0},
     {CAPSTONE, LENGTH, branch_66, "jo, jno with 66",
      "SDM vol. 2, Jcc: 66 is ignored in 64-bit mode", false, 0},
-    {CAPSTONE, LENGTH, return_66, "ret imm16 with 66 and REX.W",
+    {CAPSTONE, LENGTH, return_prefixed, "ret imm16 with 66, 67 or REX.W",
      "SDM vol. 2, RET: iw", false, 0},
     {CAPSTONE, LENGTH, wide_66, "66 with REX.W", "SDM vol. 2, 2.2.1.2", false,
      0},
@@ -350,6 +407,8 @@ static struct dispute_class dispute_classes[] = {
      "SDM vol. 2, JMP: EIP AND 0000FFFFH", false, 0},
     {CAPSTONE, MEANING, branch_67, "67 on a branch cuts EIP",
      "SDM vol. 2, JMP: only the operand size does", false, 0},
+    {CAPSTONE, MEANING, mpx_67, "67 before MPX cuts the address",
+     "SDM vol. 1, 17.3: ignored in 64-bit mode", false, 0},
     {CAPSTONE, MEANING, address_32, "does not cut the address",
      "SDM vol. 1, 3.3.7", false, 0},
 };
@@ -379,6 +438,14 @@ bool compare_open(void)
         state.insn[wide] = cs_malloc(state.capstone[wide]);
     }
     return true;
+}
+
+bool compare_newest(void)
+{
+    int major, minor;
+
+    cs_version(&major, &minor);
+    return ZydisGetVersion() >= 0x0004000100000000 && major >= 5;
 }
 
 const char *compare_oracles(void)

@@ -21,6 +21,10 @@ bool compare_open(void);
 /* Which oracles, in words. */
 const char *compare_oracles(void);
 
+/* The classes are complete for Zydis 4.1 and Capstone 5; of what older ones do
+ * with random bytes they know most. */
+bool compare_newest(void);
+
 /* Decodes `bytes` three times. Returns our length, 0 for no instruction. */
 unsigned compare_one(const uint8_t *bytes, size_t size, uint64_t address,
                      bool wide);

@@ -248,6 +248,8 @@ const struct vector vectors_64[] = {
         0xd6),
     NOT("push %es", "SDM vol. 2 table A-2: i64",
         0x06),
+    NOT("pcommit", "SDM vol. 2 table A-6: gone since 2016",
+        0x66, 0x0f, 0xae, 0xf8),
     NOT("0F 0A", "SDM vol. 2 table A-3: blank",
         0x0f, 0x0a),
     NOT("lea of a register", "SDM vol. 2, LEA",
