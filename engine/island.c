@@ -17,10 +17,8 @@
 #include "trap.h"
 
 enum {
-    UNIT = 64 * 1024,  /* bytes of an ordinary unit */
-    BUDGET = 48,       /* tight units always allowed, */
-    BUDGET_PER = 1024, /* and one more for so many targets */
-    WINDOW = 256,      /* what the lowest displacement byte spans */
+    UNIT = 64 * 1024, /* bytes of an ordinary unit */
+    WINDOW = 256,     /* what the lowest displacement byte spans */
     POOL_SLOTS = UNIT / sizeof(uintptr_t),
     SEEK_LIMIT = 24 /* addresses tried for a new unit */
 };
@@ -554,8 +552,8 @@ static struct unit *unit_in_range(uintptr_t low, uintptr_t high)
     return NULL;
 }
 
-static unsigned stub_fixed(const struct patas__reach *reach, size_t targets,
-                           bool unlimited, bool dry, uintptr_t *stub)
+static unsigned stub_fixed(const struct patas__reach *reach, size_t budget,
+                           bool dry, uintptr_t *stub)
 {
     uintptr_t low, high;
     uint32_t index, at;
@@ -564,7 +562,7 @@ static unsigned stub_fixed(const struct patas__reach *reach, size_t targets,
     if (range_find(low, high, &index, &at))
         return stub_done(&land.units[index], at, dry, stub);
     bool roomy = high - low >= 16 * MIB;
-    if (!roomy && !unlimited && land.tight >= BUDGET + targets / BUDGET_PER)
+    if (!roomy && land.tight >= budget)
         return PATAS_REASON_BUDGET;
     struct unit *unit = unit_in_range(low, high);
     if (!unit || !range_find(low, high, &index, &at))
@@ -575,11 +573,11 @@ static unsigned stub_fixed(const struct patas__reach *reach, size_t targets,
     return PATAS_REASON_NONE;
 }
 
-unsigned patas__island_stub(const struct patas__reach *reach, size_t targets,
-                            bool unlimited, bool dry, uintptr_t *stub)
+unsigned patas__island_stub(const struct patas__reach *reach, size_t budget,
+                            bool dry, uintptr_t *stub)
 {
     if (reach->kind[3] == PATAS__BYTE_FIXED)
-        return stub_fixed(reach, targets, unlimited, dry, stub);
+        return stub_fixed(reach, budget, dry, stub);
     if (!trap_mask(reach)) {
         if (patas__island_code(reach->origin, PATAS__STUB_SIZE, stub))
             return PATAS_REASON_NO_ADDRESS;

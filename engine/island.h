@@ -35,11 +35,11 @@ struct patas__reach {
 };
 
 /* Finds a place for a stub. Returns a patas_reason: NONE, NO_ADDRESS, BUDGET
- * (a mapping of its own is needed, and `targets` patches allow no more of
- * them). With `dry` nothing is mapped or taken. */
+ * (it would take one more mapping of its own, and there are `budget` of them
+ * already). With `dry` nothing is mapped or taken. */
 PATAS__HIDDEN unsigned patas__island_stub(const struct patas__reach *reach,
-                                          size_t targets, bool unlimited,
-                                          bool dry, uintptr_t *stub);
+                                          size_t budget, bool dry,
+                                          uintptr_t *stub);
 
 /* `size` bytes of code near `origin`, within about 1.8 GB; 0 or ENOMEM. */
 PATAS__HIDDEN int patas__island_code(uintptr_t origin, size_t size,

@@ -455,6 +455,23 @@ static unsigned build(struct patas__request *request, uint32_t module,
     return PATAS_REASON_NONE;
 }
 
+/*
+ * Islands at one address only cost a page each. A function that is patched by
+ * itself may have one, so that few patches are free of traps; a batch of many
+ * stays small.
+ */
+static size_t budget_for(const struct patas__request *request, bool unlimited)
+{
+    enum {
+        FEW = 256,
+        MANY = 24,
+        MANY_PER = 2048
+    };
+    if (unlimited)
+        return SIZE_MAX;
+    return request->batch ? MANY + patas__target_count() / MANY_PER : FEW;
+}
+
 static unsigned try_form(struct patas__request *request, patas_form form,
                          struct patas__module *module, uint32_t module_index,
                          bool unlimited, bool dry, struct patas__target *target)
@@ -482,8 +499,9 @@ static unsigned try_form(struct patas__request *request, patas_form form,
             return PATAS_REASON_NO_PADDING;
         request->plan.reach.origin = request->gap + GAP_JUMP;
     }
-    reason = patas__island_stub(&request->plan.reach, patas__target_count(),
-                                unlimited, dry, &request->stub);
+    reason =
+        patas__island_stub(&request->plan.reach, budget_for(request, unlimited),
+                           dry, &request->stub);
     if (reason)
         return reason;
     if (dry) {
@@ -709,7 +727,7 @@ patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
         &request.survey, PATAS_FORM_KEPT_BYTES, PATAS_STRICT,
         patas__commit_unit(target->entry), &request.plan, &trouble);
     if (!reason)
-        reason = patas__island_stub(&request.plan.reach, 0, true, false,
+        reason = patas__island_stub(&request.plan.reach, SIZE_MAX, false,
                                     &request.stub);
     if (reason || patas__island_slot(request.stub, &slot))
         return refuse(error, PATAS_ERR_BLOCKED,

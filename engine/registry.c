@@ -461,7 +461,7 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
                              PATAS__PENDING);
     patch->below = target->top;
     patch->mark = ++book.marks;
-    patch->generation = (patch->generation + 1) & 0x7fffffff;
+    patch->generation = (patch->generation + 1) & PATAS__GENERATIONS;
     __atomic_store_n(&patch->target, target_index, __ATOMIC_RELEASE);
     count_use(replacement, true);
     target->top = *index;
@@ -477,7 +477,7 @@ void patas__patch_free(uint32_t index)
     if (patch->flags & PATAS__LIVED &&
         (patch->stub || patch->flags & PATAS__THUNK)) {
         patch->flags = (uint8_t)((patch->flags & keep) | PATAS__GHOST);
-        patch->generation = (patch->generation + 1) & 0x7fffffff;
+        patch->generation = (patch->generation + 1) & PATAS__GENERATIONS;
         return;
     }
     for (uint32_t *link = &target->top; *link;

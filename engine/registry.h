@@ -67,16 +67,21 @@ enum {
     PATAS__LIVED = 64    /* its code may be in use, whatever becomes of it */
 };
 
+enum {
+    PATAS__GENERATIONS = (1 << 24) - 1
+};
+
+/* As small as it can be: there may be hundreds of thousands. */
 struct patas__patch {
     uintptr_t enter; /* the replacement, or the thunk in front of it */
     int32_t stub;    /* its original, relative to the target's entry; 0:
                         the lowest, whose original is the target's base */
     uint32_t target;
-    uint32_t below;      /* next older patch of this target */
-    uint32_t mark;       /* when it was made */
-    uint32_t generation; /* in the handle, so that a stale one is known */
-    uint8_t flags;       /* PATAS__ON ... */
-};
+    uint32_t below;           /* next older patch of this target */
+    uint32_t mark;            /* when it was made */
+    uint32_t generation : 24; /* in the handle: a stale one is known */
+    uint32_t flags : 8;       /* PATAS__ON ... */
+} __attribute__((packed, aligned(4)));
 
 PATAS__HIDDEN struct patas__target *patas__target_get(uint32_t index);
 PATAS__HIDDEN struct patas__patch *patas__patch_get(uint32_t index);
