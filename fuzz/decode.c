@@ -43,8 +43,10 @@ static void fuzz_places(const uint8_t *bytes, const struct patas__insn *insn,
     if (insn->has_operand) {
         PROMISE(wide && insn->rel_size == 4);
         PROMISE(insn->rel_at == insn->modrm_at + 1);
-        PROMISE(insn->operand ==
-                (insn->prefixes & PATAS__PREFIX_67 ? (uint32_t)place : place));
+        bool mpx = insn->map == 1 && /* ignores 67 */
+                   (bytes[insn->opcode_at] & 0xfe) == 0x1a;
+        bool cut = (insn->prefixes & PATAS__PREFIX_67) && !mpx;
+        PROMISE(insn->operand == (cut ? (uint32_t)place : place));
         return;
     }
     PROMISE(insn->rel_at + insn->rel_size == insn->length);

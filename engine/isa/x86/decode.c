@@ -1090,8 +1090,12 @@ X86_ALWAYS_INLINE void x86_describe(const struct x86_parse *p,
         uint64_t operand = insn->address + p->at +
                            (uint64_t)(int64_t)(int32_t)patas__load32(
                                p->code + p->modrm_at + 1);
-        insn->operand =
-            p->prefixes & PATAS__PREFIX_67 ? (uint32_t)operand : operand;
+        bool cut = p->prefixes & PATAS__PREFIX_67;
+
+        /* MPX ignores 67 in 64-bit mode (SDM vol. 1, 17.3). */
+        if (p->map == 1 && (p->opcode & 0xfe) == 0x1a)
+            cut = false;
+        insn->operand = cut ? (uint32_t)operand : operand;
         insn->has_operand = true;
         insn->rel_at = (uint8_t)(p->modrm_at + 1);
         insn->rel_size = 4;
@@ -1223,6 +1227,31 @@ X86_ALWAYS_INLINE void x86_store_fields(struct patas__insn *insn, uint64_t low,
     x86_store_low((uint8_t *)insn + 32, high);
 }
 
+/* Each fills the place that is relative to the PC, and returns its fields. */
+X86_ALWAYS_INLINE uint64_t x86_quick_target(struct patas__insn *insn,
+                                            const uint8_t *code,
+                                            uint32_t length, uint32_t size,
+                                            bool wide)
+{
+    uint32_t at = length - size;
+    int64_t distance =
+        size == 1 ? (int8_t)code[at] : (int32_t)patas__load32(code + at);
+    uint64_t target = insn->address + length + (uint64_t)distance;
+
+    insn->target = wide ? target : (uint32_t)target;
+    return 1 << 16 | (uint64_t)at << 32 | (uint64_t)size << 40;
+}
+
+X86_ALWAYS_INLINE uint64_t x86_quick_operand(struct patas__insn *insn,
+                                             const uint8_t *code,
+                                             uint32_t length, uint32_t at)
+{
+    int64_t distance = (int32_t)patas__load32(code + at);
+
+    insn->operand = insn->address + length + (uint64_t)distance;
+    return 1 << 24 | (uint64_t)at << 32 | (uint64_t)4 << 40;
+}
+
 /* False: not decoded, ask x86_decode_any. */
 X86_ALWAYS_INLINE bool x86_quick(const uint8_t *code, size_t size,
                                  uint64_t address, bool wide, uint32_t start,
@@ -1263,45 +1292,49 @@ X86_ALWAYS_INLINE bool x86_quick(const uint8_t *code, size_t size,
     low = length | entry >> X86_FLOW_SHIFT << 8;
     fields = at | ((at + 1) & has) << 8 | second << 16 | (uint64_t)rex << 40 |
              (uint64_t)prefix_of[pp] << 32;
-    if (entry & X86_RELATIVE) {
-        uint32_t field = length - immediate;
-        uint64_t target =
-            address + length +
-            (uint64_t)(immediate == 1
-                           ? (int64_t)(int8_t)code[field]
-                           : (int64_t)(int32_t)patas__load32(code + field));
-        insn->target = wide ? target : (uint32_t)target;
-        low |= 1 << 16 | (uint64_t)field << 32 | (uint64_t)immediate << 40;
-    } else if (wide && (tail & X86_RIP)) {
-        insn->operand =
-            address + length +
-            (uint64_t)(int64_t)(int32_t)patas__load32(code + at + 2);
-        low |= 1 << 24 | (uint64_t)(at + 2) << 32 | (uint64_t)4 << 40;
-    }
+    if (entry & X86_RELATIVE)
+        low |= x86_quick_target(insn, code, length, immediate, wide);
+    else if (wide && (tail & X86_RIP))
+        low |= x86_quick_operand(insn, code, length, at + 2);
     x86_store_fields(insn, low, fields);
     return true;
+}
+
+/* With a prefix; out of line, so that the rest keeps its registers. */
+X86_ALWAYS_INLINE bool x86_decode_prefixed(const uint8_t *code, size_t size,
+                                           uint64_t address, bool wide,
+                                           struct patas__insn *insn)
+{
+    uint32_t pp = code[0] == 0x66 ? 1 : code[0] == 0xf3 ? 2 : 3;
+
+    if (x86_quick(code, size, address, wide, 1, pp, insn))
+        return true;
+    return wide ? x86_decode_any_64(code, size, address, insn)
+                : x86_decode_any_32(code, size, address, insn);
+}
+
+X86_NEVER_INLINE bool x86_decode_prefixed_64(const uint8_t *code, size_t size,
+                                             uint64_t address,
+                                             struct patas__insn *insn)
+{
+    return x86_decode_prefixed(code, size, address, true, insn);
+}
+
+X86_NEVER_INLINE bool x86_decode_prefixed_32(const uint8_t *code, size_t size,
+                                             uint64_t address,
+                                             struct patas__insn *insn)
+{
+    return x86_decode_prefixed(code, size, address, false, insn);
 }
 
 X86_ALWAYS_INLINE bool x86_decode(const uint8_t *code, size_t size,
                                   uint64_t address, bool wide,
                                   struct patas__insn *insn)
 {
-    bool quick;
-
-    switch (code[0]) {
-    case 0x66:
-        quick = x86_quick(code, size, address, wide, 1, 1, insn);
-        break;
-    case 0xf2:
-        quick = x86_quick(code, size, address, wide, 1, 3, insn);
-        break;
-    case 0xf3:
-        quick = x86_quick(code, size, address, wide, 1, 2, insn);
-        break;
-    default:
-        quick = x86_quick(code, size, address, wide, 0, 0, insn);
-    }
-    if (quick)
+    if (code[0] == 0x66 || (code[0] & 0xfe) == 0xf2)
+        return wide ? x86_decode_prefixed_64(code, size, address, insn)
+                    : x86_decode_prefixed_32(code, size, address, insn);
+    if (x86_quick(code, size, address, wide, 0, 0, insn))
         return true;
     return wide ? x86_decode_any_64(code, size, address, insn)
                 : x86_decode_any_32(code, size, address, insn);
