@@ -244,6 +244,13 @@ START_TEST(fifteen_bytes_are_the_limit)
     bytes[14] = 0x2e;
     bytes[15] = 0x90;
     ck_assert(!patas__isa_x86_64.decode(bytes, sizeof bytes, HERE, &insn));
+    bytes[13] = 0x89; /* mov %eax, %eax behind 13 prefixes, then behind 14 */
+    bytes[14] = 0xc0;
+    ck_assert(patas__isa_x86_64.decode(bytes, sizeof bytes, HERE, &insn));
+    bytes[13] = 0x2e;
+    bytes[14] = 0x89;
+    bytes[15] = 0xc0;
+    ck_assert(!patas__isa_x86_64.decode(bytes, sizeof bytes, HERE, &insn));
     for (int i = 0; i < 32; i++)
         bytes[i] = 0x66;
     ck_assert(!patas__isa_x86_64.decode(bytes, sizeof bytes, HERE, &insn));
