@@ -170,7 +170,7 @@ static void uncollect(struct work *work)
 /* ---- going live
  * ------------------------------------------------------------------ */
 
-static patas_status arm(patas_error *error)
+static patas_status arm_traps(patas_error *error)
 {
     int err = patas__trap_arm();
     if (!err) {
@@ -188,7 +188,7 @@ static patas_status write_held(struct work *work, patas_error *error)
     struct patas__hold hold = {0};
     patas_status status = PATAS_OK;
     if (work->traps) {
-        status = arm(error);
+        status = arm_traps(error);
         if (status == PATAS_OK)
             status = patas__trap_hold(&hold, patas__registry_carry, error);
         if (status != PATAS_OK)
@@ -293,7 +293,7 @@ static patas_status check_members(const struct work *work, patas_error *error)
     return PATAS_OK;
 }
 
-static patas_status run(struct work *work, patas_error *error)
+static patas_status work_run(struct work *work, patas_error *error)
 {
     patas_status status = check_members(work, error);
     if (status != PATAS_OK)
@@ -334,7 +334,7 @@ patas_status patas__members_commit(struct patas__member *members, size_t count,
         }
         work.edits = memory;
     }
-    patas_status status = run(&work, error);
+    patas_status status = work_run(&work, error);
     if (memory)
         patas__os_unmap(memory, size);
     return status;

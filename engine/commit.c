@@ -10,10 +10,10 @@
 #include "commit.h"
 
 enum {
-    PAGE_BYTES = 4096,
-    RUN_GAP = 64 * PAGE_BYTES,
-    DENIED = 13,
-    PERM = 1
+    EDIT_PAGE = 4096,
+    RUN_GAP = 64 * EDIT_PAGE,
+    EDIT_DENIED = 13,
+    EDIT_PERM = 1
 };
 
 enum method {
@@ -28,8 +28,8 @@ static int write_method; /* enum method */
 /* ---- one store -------------------------------------------------------------
  */
 
-static void merge(uint8_t *unit, const uint8_t *now, unsigned unit_size,
-                  unsigned at, const uint8_t *bytes, unsigned size)
+static void unit_merge(uint8_t *unit, const uint8_t *now, unsigned unit_size,
+                       unsigned at, const uint8_t *bytes, unsigned size)
 {
     memcpy(unit, now, unit_size);
     memcpy(unit + at, bytes, size);
@@ -58,8 +58,8 @@ static bool swap16(uintptr_t unit, const uint8_t *old, const uint8_t *new)
 }
 
 /* Replaces `from` by `to` if `check` bytes of `from` are there. */
-static bool store(uintptr_t address, const uint8_t *from, const uint8_t *to,
-                  unsigned size, unsigned check)
+static bool store_unit(uintptr_t address, const uint8_t *from,
+                       const uint8_t *to, unsigned size, unsigned check)
 {
     unsigned unit_size = address % 8 + size <= 8 ? 8 : 16;
     uintptr_t unit = address & ~(uintptr_t)(unit_size - 1);
@@ -70,7 +70,7 @@ static bool store(uintptr_t address, const uint8_t *from, const uint8_t *to,
         if (memcmp(now + at, from, size) ||
             memcmp((const void *)address, from, check))
             return false;
-        merge(next, now, unit_size, at, to, size);
+        unit_merge(next, now, unit_size, at, to, size);
         if (unit_size == 8 ? swap8(unit, now, next) : swap16(unit, now, next))
             return true; /* else a neighbour in the unit changed: look again */
     }
@@ -85,7 +85,7 @@ static int store_by_mem(int fd, uintptr_t address, const uint8_t *from,
     *changed = memcmp((const void *)address, from, size) != 0;
     if (*changed)
         return 0;
-    merge(next, (const uint8_t *)unit, 8, at, to, size);
+    unit_merge(next, (const uint8_t *)unit, 8, at, to, size);
     return patas__os_mem_write(fd, unit, next, sizeof next);
 }
 
@@ -100,7 +100,7 @@ struct run {
 
 static uintptr_t page_of(uintptr_t address)
 {
-    return address & ~(uintptr_t)(PAGE_BYTES - 1);
+    return address & ~(uintptr_t)(EDIT_PAGE - 1);
 }
 
 /* The edits from `first` on that one mprotect serves: in one mapping, with no
@@ -120,7 +120,7 @@ static int run_of(const struct patas__edit *edits, size_t count, size_t first,
     run->start = page_of(edit->address);
     for (size_t i = first; i < count; i++) {
         uintptr_t end =
-            page_of(edits[i].address + edits[i].size - 1) + PAGE_BYTES;
+            page_of(edits[i].address + edits[i].size - 1) + EDIT_PAGE;
         if (run->count && (edits[i].address > run->end + RUN_GAP ||
                            edits[i].data != edit->data))
             break;
@@ -134,8 +134,9 @@ static int run_of(const struct patas__edit *edits, size_t count, size_t first,
     return 0;
 }
 
-static void fail(patas_error *error, patas_status status, unsigned reason,
-                 const struct patas__edit *edit, int err)
+static void commit_fail(patas_error *error, patas_status status,
+                        unsigned reason, const struct patas__edit *edit,
+                        int err)
 {
     *error = (patas_error){
         .status = status,
@@ -156,10 +157,11 @@ static patas_status write_run(struct patas__edit *edits, const struct run *run,
         const uint8_t *from = forward ? edit->before : edit->after;
         const uint8_t *to = forward ? edit->after : edit->before;
         unsigned check = forward ? edit->check : edit->size;
-        if (!store(edit->address, from, to, edit->size, check)) {
+        if (!store_unit(edit->address, from, to, edit->size, check)) {
             if (!forward)
                 continue; /* somebody wrote on top of us meanwhile */
-            fail(error, PATAS_ERR_CHANGED, PATAS_REASON_FOREIGN_PATCH, edit, 0);
+            commit_fail(error, PATAS_ERR_CHANGED, PATAS_REASON_FOREIGN_PATCH,
+                        edit, 0);
             return PATAS_ERR_CHANGED;
         }
         edit->done = forward;
@@ -177,11 +179,12 @@ static patas_status protect_and_write(struct patas__edit *edits,
         int err = patas__os_protect((void *)run->start, size,
                                     run->prot | PATAS__READ | PATAS__WRITE);
         if (err) {
-            bool denied = err == DENIED || err == PERM;
+            bool denied = err == EDIT_DENIED || err == EDIT_PERM;
             patas_status status = denied      ? PATAS_ERR_DENIED
                                   : err == 12 ? PATAS_ERR_NO_MEMORY
                                               : PATAS_ERR_OS;
-            fail(error, status, PATAS_REASON_NO_WRITE, &edits[run->first], err);
+            commit_fail(error, status, PATAS_REASON_NO_WRITE,
+                        &edits[run->first], err);
             return status;
         }
     }
@@ -200,7 +203,8 @@ static patas_status by_protect(struct patas__edit *edits, size_t count,
         struct run run = {0};
         int err = run_of(edits, count, i, &region, &run);
         if (err) {
-            fail(error, PATAS_ERR_OS, PATAS_REASON_PROTECTION, &edits[i], err);
+            commit_fail(error, PATAS_ERR_OS, PATAS_REASON_PROTECTION, &edits[i],
+                        err);
             return PATAS_ERR_OS;
         }
         patas_status status = protect_and_write(edits, &run, forward, error);
@@ -216,7 +220,8 @@ static patas_status by_mem(struct patas__edit *edits, size_t count,
 {
     int fd, err = patas__os_mem_open(&fd);
     if (err) {
-        fail(error, PATAS_ERR_DENIED, PATAS_REASON_NO_WRITE, &edits[0], err);
+        commit_fail(error, PATAS_ERR_DENIED, PATAS_REASON_NO_WRITE, &edits[0],
+                    err);
         return PATAS_ERR_DENIED;
     }
     patas_status status = PATAS_OK;
@@ -230,9 +235,10 @@ static patas_status by_mem(struct patas__edit *edits, size_t count,
             forward ? edit->after : edit->before, edit->size, &changed);
         if (err || (changed && forward)) {
             status = err ? PATAS_ERR_DENIED : PATAS_ERR_CHANGED;
-            fail(error, status,
-                 err ? PATAS_REASON_NO_WRITE : PATAS_REASON_FOREIGN_PATCH, edit,
-                 err);
+            commit_fail(error, status,
+                        err ? PATAS_REASON_NO_WRITE
+                            : PATAS_REASON_FOREIGN_PATCH,
+                        edit, err);
         } else if (!changed) {
             edit->done = forward;
         }
@@ -252,9 +258,8 @@ unsigned patas__commit_unit(uintptr_t address)
         int fd;
         if (!patas__os_region(address, &region) &&
             (region.prot & PATAS__WRITE ||
-             !patas__os_protect(page, PAGE_BYTES,
-                                region.prot | PATAS__WRITE))) {
-            patas__os_protect(page, PAGE_BYTES, region.prot);
+             !patas__os_protect(page, EDIT_PAGE, region.prot | PATAS__WRITE))) {
+            patas__os_protect(page, EDIT_PAGE, region.prot);
             write_method = METHOD_PROTECT;
         } else if (!patas__os_mem_open(&fd)) {
             patas__os_close(fd);
@@ -266,21 +271,22 @@ unsigned patas__commit_unit(uintptr_t address)
     return write_method == METHOD_PROTECT ? 16 : 8;
 }
 
-static int order(const struct patas__edit *a, const struct patas__edit *b)
+static int edits_order(const struct patas__edit *a, const struct patas__edit *b)
 {
     return a->address < b->address ? -1 : a->address > b->address;
 }
 
 /* Heap sort: no memory, no worst case; most batches come sorted already. */
-static void sift(struct patas__edit *edits, size_t root, size_t end)
+static void edits_sift(struct patas__edit *edits, size_t root, size_t end)
 {
     for (;;) {
         size_t child = 2 * root + 1;
         if (child >= end)
             return;
-        if (child + 1 < end && order(&edits[child], &edits[child + 1]) < 0)
+        if (child + 1 < end &&
+            edits_order(&edits[child], &edits[child + 1]) < 0)
             child++;
-        if (order(&edits[root], &edits[child]) >= 0)
+        if (edits_order(&edits[root], &edits[child]) >= 0)
             return;
         struct patas__edit moved = edits[root];
         edits[root] = edits[child];
@@ -289,20 +295,20 @@ static void sift(struct patas__edit *edits, size_t root, size_t end)
     }
 }
 
-static void sort(struct patas__edit *edits, size_t count)
+static void edits_sort(struct patas__edit *edits, size_t count)
 {
     size_t i = 1;
-    while (i < count && order(&edits[i - 1], &edits[i]) <= 0)
+    while (i < count && edits_order(&edits[i - 1], &edits[i]) <= 0)
         i++;
     if (i >= count)
         return;
     for (size_t root = count / 2; root-- > 0;)
-        sift(edits, root, count);
+        edits_sift(edits, root, count);
     for (size_t end = count; end-- > 1;) {
         struct patas__edit moved = edits[0];
         edits[0] = edits[end];
         edits[end] = moved;
-        sift(edits, 0, end);
+        edits_sift(edits, 0, end);
     }
 }
 
@@ -332,7 +338,8 @@ static patas_status sync_or_fail(struct patas__edit *edits, patas_error *error)
     int err = patas__os_sync_cores();
     if (!err)
         return PATAS_OK;
-    fail(error, PATAS_ERR_DENIED, PATAS_REASON_NO_MEMBARRIER, &edits[0], err);
+    commit_fail(error, PATAS_ERR_DENIED, PATAS_REASON_NO_MEMBARRIER, &edits[0],
+                err);
     return PATAS_ERR_DENIED;
 }
 
@@ -342,7 +349,7 @@ patas_status patas__commit(struct patas__edit *edits, size_t count,
     patas_error ignored;
     if (!count)
         return PATAS_OK;
-    sort(edits, count);
+    edits_sort(edits, count);
     for (size_t i = 0; i < count; i++)
         edits[i].done = false;
     patas_status status = write_all(edits, count, true, error);

@@ -10,11 +10,12 @@
 #include <elf.h>
 
 enum {
-    NO_MEMORY = 12,
+    MODULE_NO_MEMORY = 12,
     AT_BASE_ = 7,
     AT_SYSINFO_EHDR_ = 33,
     AT_ENTRY_ = 9,
-    SEARCHES_BEFORE_MAP = 8
+    SEARCHES_IN_BATCH = 8,
+    SEARCHES = 32
 };
 
 static struct {
@@ -33,7 +34,7 @@ uint32_t patas__module_count(void)
     return modules.table.count;
 }
 
-static bool covers(const struct patas__module *module, uint64_t address)
+static bool module_covers(const struct patas__module *module, uint64_t address)
 {
     return module->live && address >= module->image.start &&
            address < module->image.end;
@@ -41,12 +42,13 @@ static bool covers(const struct patas__module *module, uint64_t address)
 
 struct patas__module *patas__module_at(uint64_t address, uint32_t *index)
 {
-    if (modules.last && covers(patas__module_get(modules.last), address)) {
+    if (modules.last &&
+        module_covers(patas__module_get(modules.last), address)) {
         *index = modules.last;
         return patas__module_get(modules.last);
     }
     for (uint32_t i = 1; i < modules.table.count; i++)
-        if (covers(patas__module_get(i), address)) {
+        if (module_covers(patas__module_get(i), address)) {
             *index = modules.last = i;
             return patas__module_get(i);
         }
@@ -131,15 +133,15 @@ static void module_read(struct patas__module *module,
     uintptr_t base = patas__os_auxv(AT_BASE_);
     uintptr_t vdso = patas__os_auxv(AT_SYSINFO_EHDR_);
     uintptr_t entry = patas__os_auxv(AT_ENTRY_);
-    if (base && covers(module, base)) {
+    if (base && module_covers(module, base)) {
         Elf64_Ehdr header;
         module->loader = true;
         if (!patas__os_read(base, &header, sizeof header))
             module->start_code = base + header.e_entry;
     }
-    if (entry && covers(module, entry))
+    if (entry && module_covers(module, entry))
         module->start_code = entry;
-    module->vdso = vdso && covers(module, vdso);
+    module->vdso = vdso && module_covers(module, vdso);
     find_twice(module);
 }
 
@@ -194,7 +196,7 @@ static bool refresh_one(void *data, const struct patas__loaded *loaded)
     uint32_t index =
         patas__table_add(&modules.table, sizeof(struct patas__module));
     if (!index) {
-        refresh->err = NO_MEMORY;
+        refresh->err = MODULE_NO_MEMORY;
         return false;
     }
     module_read(patas__module_get(index), loaded);
@@ -250,7 +252,9 @@ static uint32_t mapped_branches(const struct patas__module *module,
 uint32_t patas__module_branches(struct patas__module *module, uint64_t address,
                                 unsigned size, uint64_t skip_to, bool many)
 {
-    if (!module->branches && many && ++module->searches > SEARCHES_BEFORE_MAP)
+    /* Decoding a module takes as long as some thirty searches of it. */
+    if (!module->branches &&
+        ++module->searches > (many ? SEARCHES_IN_BATCH : SEARCHES))
         make_map(module);
     if (module->branches)
         return mapped_branches(module, address, size);

@@ -21,12 +21,12 @@ static struct {
     uintptr_t gaps[GAPS]; /* padding that holds a short jump's jump */
     unsigned gap_count;
     int8_t shadow_stack; /* 0 = not asked yet, else -1 or 1 */
-} seen;
+} prepared;
 
 void patas__prepare_reset(void)
 {
-    seen.target = (struct patas__region){0};
-    seen.replacement = (struct patas__region){0};
+    prepared.target = (struct patas__region){0};
+    prepared.replacement = (struct patas__region){0};
 }
 
 static patas_status refuse(patas_error *error, patas_status status,
@@ -168,7 +168,7 @@ static patas_status check_mapping(uintptr_t address, uintptr_t target,
 
 patas_status patas__check_replacement(uintptr_t address, patas_error *error)
 {
-    struct patas__region *region = &seen.replacement;
+    struct patas__region *region = &prepared.replacement;
     patas_status status = check_mapping(address, address, region, error);
     /* A replacement that is the wrong kind of memory is a wrong argument; the
      * vDSO's functions may be jumped to. */
@@ -197,10 +197,10 @@ static patas_status check_target(const struct patas__request *request,
         return refuse(error, PATAS_ERR_UNSUPPORTED, PATAS_REASON_PATAS_ITSELF,
                       request->asked, entry);
     patas_status status =
-        check_mapping(entry, request->asked, &seen.target, error);
+        check_mapping(entry, request->asked, &prepared.target, error);
     if (status != PATAS_OK)
         return status;
-    if (seen.target.shared)
+    if (prepared.target.shared)
         return refuse(error, PATAS_ERR_UNSUPPORTED, PATAS_REASON_SHARED_FILE,
                       request->asked, entry);
     if (!module)
@@ -258,7 +258,7 @@ static void read_bytes(struct patas__survey *survey, bool module)
 {
     uintptr_t entry = (uintptr_t)survey->entry;
     uintptr_t left =
-        seen.target.end > entry ? seen.target.end - entry : PATAS__LOOK;
+        prepared.target.end > entry ? prepared.target.end - entry : PATAS__LOOK;
     if (left >= PATAS__LOOK && module) {
         memcpy(survey->bytes, (const void *)entry, PATAS__LOOK);
         survey->size = PATAS__LOOK;
@@ -284,8 +284,9 @@ static patas_status survey_status(unsigned reason)
     }
 }
 
-static patas_status survey(struct patas__request *request,
-                           struct patas__module *module, patas_error *error)
+static patas_status survey_target(struct patas__request *request,
+                                  struct patas__module *module,
+                                  patas_error *error)
 {
     struct patas__survey *it = &request->survey;
     uint64_t trouble;
@@ -311,10 +312,11 @@ static patas_status survey(struct patas__request *request,
 
 static bool gap_free(uint64_t gap)
 {
-    for (unsigned i = 0; i < seen.gap_count; i++)
-        if (seen.gaps[i] < gap + GAP_JUMP && gap < seen.gaps[i] + GAP_JUMP)
+    for (unsigned i = 0; i < prepared.gap_count; i++)
+        if (prepared.gaps[i] < gap + GAP_JUMP &&
+            gap < prepared.gaps[i] + GAP_JUMP)
             return false;
-    return seen.gap_count < GAPS &&
+    return prepared.gap_count < GAPS &&
            !patas__target_overlap((uintptr_t)gap, GAP_JUMP);
 }
 
@@ -354,9 +356,9 @@ static uint64_t find_gap(const struct patas__request *request,
 /* It is switched on before a process's first instruction, or never. */
 static bool shadow_stack(void)
 {
-    if (!seen.shadow_stack)
-        seen.shadow_stack = patas__os_shadow_stack() ? 1 : -1;
-    return seen.shadow_stack > 0;
+    if (!prepared.shadow_stack)
+        prepared.shadow_stack = patas__os_shadow_stack() ? 1 : -1;
+    return prepared.shadow_stack > 0;
 }
 
 /* Moves the head to island memory. */
@@ -568,8 +570,9 @@ static patas_status choose(struct patas__request *request,
             in_the_way = request->in_the_way;
     }
     request->in_the_way = in_the_way;
-    /* The byte-wise search may have seen a branch where there is none; before
-     * that costs more than a better form, the whole module is decoded. */
+    /* The byte-wise search may have prepared a branch where there is none;
+     * before that costs more than a better form, the whole module is decoded.
+     */
     if (module && !module->branches && it->enters != request->inside) {
         it->enters = request->inside | patas__module_decoded_branches(
                                            module, it->entry, PATAS__JUMP);
@@ -669,7 +672,7 @@ static patas_status new_target(struct patas__request *request,
     if (status == PATAS_OK && request->gap) {
         status = write_gap(request, error);
         if (status == PATAS_OK)
-            seen.gaps[seen.gap_count++] = request->gap;
+            prepared.gaps[prepared.gap_count++] = request->gap;
         target->after = (uint8_t)(request->gap - (request->entry + 2));
     }
     if (status == PATAS_OK && target->form == PATAS_FORM_PERMANENT_TRAP) {
@@ -700,7 +703,7 @@ patas_status patas__prepare(struct patas__request *request, bool dry,
         return check_known(request, patas__target_get(*target), error);
     status = check_extent(request, module, error);
     if (status == PATAS_OK)
-        status = survey(request, module, error);
+        status = survey_target(request, module, error);
     if (status != PATAS_OK)
         return status;
     if (dry)
@@ -720,7 +723,7 @@ patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
         patas__module_at(target->entry, &module_index);
     patas_status status = check_extent(&request, module, error);
     if (status == PATAS_OK)
-        status = survey(&request, module, error);
+        status = survey_target(&request, module, error);
     if (status != PATAS_OK)
         return status;
     unsigned reason = patas__plan_form(

@@ -9,7 +9,7 @@
 #include "trap.h"
 
 enum {
-    LINE = 8,
+    INDEX_LINE = 8,
     INDEX_FIRST = 1024,
     STUB_CODE = 6,
     THUNK_CODE = 13
@@ -23,7 +23,7 @@ enum {
 enum {
     NUMBER_BITS = 24
 };
-struct index {
+struct line_index {
     uint32_t mask;
     uint32_t used;
     uint32_t slots[];
@@ -31,10 +31,10 @@ struct index {
 
 static struct {
     struct patas__table targets, patches;
-    struct index *index;   /* read without the lock */
-    struct index *old;     /* replaced, perhaps still being read */
-    uint32_t free_patches; /* list through `below` */
-    uint32_t readers;      /* carries under way */
+    struct line_index *index; /* read without the lock */
+    struct line_index *old;   /* replaced, perhaps still being read */
+    uint32_t free_patches;    /* list through `below` */
+    uint32_t readers;         /* carries under way */
     uint32_t marks;
     size_t bytes;
 } book;
@@ -85,12 +85,12 @@ static uint32_t slot_number(uint32_t slot)
 
 static size_t index_bytes(uint32_t slots)
 {
-    return sizeof(struct index) + slots * sizeof(uint32_t);
+    return sizeof(struct line_index) + slots * sizeof(uint32_t);
 }
 
-static void index_put(struct index *index, uint32_t target)
+static void index_put(struct line_index *index, uint32_t target)
 {
-    uint32_t hash = line_hash(patas__target_get(target)->entry / LINE);
+    uint32_t hash = line_hash(patas__target_get(target)->entry / INDEX_LINE);
     uint32_t at = hash & index->mask;
     while (index->slots[at])
         at = (at + 1) & index->mask;
@@ -119,7 +119,7 @@ static bool index_grow(void)
         patas__os_map(index_bytes(slots), PATAS__READ | PATAS__WRITE, &memory))
         return false;
     book.bytes += index_bytes(slots);
-    struct index *grown = memory;
+    struct line_index *grown = memory;
     grown->mask = slots - 1;
     for (uint32_t i = 0; book.index && i <= book.index->mask; i++) {
         uint32_t target = slot_number(book.index->slots[i]);
@@ -133,7 +133,7 @@ static bool index_grow(void)
 }
 
 /* The live target in this line whose entry passes `low` <= entry <= `high`. */
-static uint32_t index_find(const struct index *index, uintptr_t line,
+static uint32_t index_find(const struct line_index *index, uintptr_t line,
                            uintptr_t low, uintptr_t high)
 {
     if (!index)
@@ -155,7 +155,7 @@ static uint32_t index_find(const struct index *index, uintptr_t line,
 
 uint32_t patas__target_find(uintptr_t entry)
 {
-    return index_find(book.index, entry / LINE, entry, entry);
+    return index_find(book.index, entry / INDEX_LINE, entry, entry);
 }
 
 uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
@@ -164,7 +164,7 @@ uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
         REACH = 4
     }; /* a window is 5 bytes at most */
     uintptr_t low = entry - REACH, high = entry + size - 1;
-    for (uintptr_t line = low / LINE; line <= high / LINE; line++)
+    for (uintptr_t line = low / INDEX_LINE; line <= high / INDEX_LINE; line++)
         for (uintptr_t at = low; at <= high; at++) {
             uint32_t found = index_find(book.index, line, at, high);
             if (!found)
@@ -224,10 +224,11 @@ uintptr_t patas__registry_carry(uintptr_t pc)
 {
     uintptr_t to = 0;
     __atomic_add_fetch(&book.readers, 1, __ATOMIC_SEQ_CST);
-    const struct index *index = __atomic_load_n(&book.index, __ATOMIC_SEQ_CST);
+    const struct line_index *index =
+        __atomic_load_n(&book.index, __ATOMIC_SEQ_CST);
     for (unsigned back = 0; back <= 4 && !to; back++) {
         uintptr_t entry = pc - back;
-        uint32_t found = index_find(index, entry / LINE, entry, entry);
+        uint32_t found = index_find(index, entry / INDEX_LINE, entry, entry);
         if (!found)
             continue;
         const struct patas__target *target = patas__target_get(found);

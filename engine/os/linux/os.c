@@ -12,31 +12,31 @@
 #include <linux/fcntl.h>
 
 enum {
-    PAGE = 4096
+    OS_PAGE = 4096
 };
 
 /* Values of the kernel's interface that the oldest supported headers lack. */
 enum {
-    MEMBARRIER_SYNC_CORE = 1 << 5,
-    MEMBARRIER_REGISTER_SYNC_CORE = 1 << 6,
-    FUTEX_WAIT_PRIVATE = 128,
-    FUTEX_WAKE_PRIVATE = 129,
+    MEMBARRIER_SYNC_CORE_ = 1 << 5,
+    MEMBARRIER_REGISTER_SYNC_CORE_ = 1 << 6,
+    FUTEX_WAIT_PRIVATE_ = 128,
+    FUTEX_WAKE_PRIVATE_ = 129,
     MAP_PRIVATE_ = 0x02,
     MAP_ANONYMOUS_ = 0x20,
     MAP_NORESERVE_ = 0x4000,
     MAP_FIXED_NOREPLACE_ = 0x100000,
-    ARCH_SHSTK_STATUS = 0x5005,
+    ARCH_SHSTK_STATUS_ = 0x5005,
     PR_GET_AUXV_ = 0x41555856,
     RLIMIT_STACK_ = 3
 };
 enum {
-    E_NOENT = 2,
-    E_INTR = 4,
-    E_NOMEM = 12,
-    E_FAULT = 14,
-    E_EXIST = 17,
-    E_INVAL = 22,
-    E_NOSYS = 38
+    OS_E_NOENT = 2,
+    OS_E_INTR = 4,
+    OS_E_NOMEM = 12,
+    OS_E_FAULT = 14,
+    OS_E_EXIST = 17,
+    OS_E_INVAL = 22,
+    OS_E_NOSYS = 38
 };
 
 long patas__syscall(long number, long a, long b, long c, long d, long e, long f)
@@ -70,7 +70,7 @@ int patas__os_tid(void)
 
 size_t patas__os_page(void)
 {
-    return PAGE;
+    return OS_PAGE;
 }
 
 int patas__os_map(size_t size, int prot, void **memory)
@@ -92,7 +92,7 @@ int patas__os_map_at(uintptr_t address, size_t size, int prot)
         return 0;
     /* Kernels before 4.17 take the address for a hint. */
     patas__syscall(__NR_munmap, got, (long)size, 0, 0, 0, 0);
-    return E_EXIST;
+    return OS_E_EXIST;
 }
 
 int patas__os_unmap(void *memory, size_t size)
@@ -256,9 +256,9 @@ static int parse_region(int fd, uintptr_t address, bool next,
     while (maps_line(&reader, region)) {
         if (region->end <= address)
             continue;
-        return next || region->start <= address ? 0 : E_NOENT;
+        return next || region->start <= address ? 0 : OS_E_NOENT;
     }
-    return E_NOENT;
+    return OS_E_NOENT;
 }
 
 static int find_region(uintptr_t address, bool next,
@@ -266,9 +266,9 @@ static int find_region(uintptr_t address, bool next,
 {
     int fd;
     if (open_file("/proc/self/maps", O_RDONLY, &fd))
-        return E_NOSYS;
+        return OS_E_NOSYS;
     int err = query_region(fd, address, next, region);
-    if (err && err != E_NOENT)
+    if (err && err != OS_E_NOENT)
         err = parse_region(fd, address, next, region);
     patas__os_close(fd);
     return err;
@@ -298,7 +298,7 @@ int patas__os_mem_write(int fd, uintptr_t address, const void *bytes,
                               (long)address, 0, 0);
     if (as_errno(got))
         return as_errno(got);
-    return (size_t)got == size ? 0 : E_FAULT;
+    return (size_t)got == size ? 0 : OS_E_FAULT;
 }
 
 /* The kernel reads for us and answers EFAULT where we would fault. */
@@ -314,12 +314,12 @@ static int read_by_pipe(uintptr_t address, uint8_t *to, size_t size)
         got = patas__syscall(__NR_write, fds[1], (long)(address + done),
                              (long)part, 0, 0, 0);
         if (got <= 0) {
-            err = E_FAULT;
+            err = OS_E_FAULT;
             break;
         }
         got =
             patas__syscall(__NR_read, fds[0], (long)(to + done), got, 0, 0, 0);
-        err = got > 0 ? 0 : E_FAULT;
+        err = got > 0 ? 0 : OS_E_FAULT;
         done += (size_t)got;
     }
     patas__os_close(fds[0]);
@@ -337,8 +337,8 @@ int patas__os_read(uintptr_t address, void *to, size_t size)
                               (long)&local, 1, (long)&remote, 1, 0);
     if (got == (long)size)
         return 0;
-    if (got >= 0 || as_errno(got) == E_FAULT)
-        return E_FAULT;
+    if (got >= 0 || as_errno(got) == OS_E_FAULT)
+        return OS_E_FAULT;
     return read_by_pipe(address, to, size);
 }
 
@@ -359,7 +359,7 @@ static int visit_every_core(void)
                                (long)before, 0, 0, 0);
     if (as_errno(size))
         return as_errno(size);
-    int err = E_NOSYS;
+    int err = OS_E_NOSYS;
     for (unsigned cpu = 0; cpu < (unsigned)size * 8; cpu++) {
         memset(one, 0, sizeof one);
         one[cpu / 64] = 1ULL << cpu % 64;
@@ -367,7 +367,7 @@ static int visit_every_core(void)
                                           (long)one, 0, 0, 0));
         if (!got)
             err = 0;
-        else if (got != E_INVAL) { /* EINVAL: no such core is online */
+        else if (got != OS_E_INVAL) { /* EINVAL: no such core is online */
             err = got;
             break;
         }
@@ -379,32 +379,32 @@ static int visit_every_core(void)
 int patas__os_sync_cores(void)
 {
     long got =
-        patas__syscall(__NR_membarrier, MEMBARRIER_SYNC_CORE, 0, 0, 0, 0, 0);
+        patas__syscall(__NR_membarrier, MEMBARRIER_SYNC_CORE_, 0, 0, 0, 0, 0);
     if (!got)
         return 0;
     /* EPERM: not registered, as in every new process. */
-    got = patas__syscall(__NR_membarrier, MEMBARRIER_REGISTER_SYNC_CORE, 0, 0,
+    got = patas__syscall(__NR_membarrier, MEMBARRIER_REGISTER_SYNC_CORE_, 0, 0,
                          0, 0, 0);
     if (!got)
-        got = patas__syscall(__NR_membarrier, MEMBARRIER_SYNC_CORE, 0, 0, 0, 0,
+        got = patas__syscall(__NR_membarrier, MEMBARRIER_SYNC_CORE_, 0, 0, 0, 0,
                              0);
     return got ? visit_every_core() : 0;
 }
 
 void patas__os_wait(int *word, int value)
 {
-    patas__syscall(__NR_futex, (long)word, FUTEX_WAIT_PRIVATE, value, 0, 0, 0);
+    patas__syscall(__NR_futex, (long)word, FUTEX_WAIT_PRIVATE_, value, 0, 0, 0);
 }
 
 void patas__os_wake(int *word, int count)
 {
-    patas__syscall(__NR_futex, (long)word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);
+    patas__syscall(__NR_futex, (long)word, FUTEX_WAKE_PRIVATE_, count, 0, 0, 0);
 }
 
 bool patas__os_shadow_stack(void)
 {
     uint64_t features = 0;
-    long got = patas__syscall(__NR_arch_prctl, ARCH_SHSTK_STATUS,
+    long got = patas__syscall(__NR_arch_prctl, ARCH_SHSTK_STATUS_,
                               (long)&features, 0, 0, 0, 0);
     return !got && (features & 1);
 }
