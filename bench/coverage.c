@@ -70,8 +70,9 @@ static void note_refusal(struct coverage *result, const char *name,
     result->refused++;
     result->by_reason[error->reason < REASONS ? error->reason : 0]++;
     patas_error_text(error, text, sizeof text);
-    coverage_trouble(result, "refused: %s: %s: %s", name,
-                     patas_status_name(error->status), text);
+    if (!result->told)
+        coverage_trouble(result, "refused: %s: %s: %s", name,
+                         patas_status_name(error->status), text);
 }
 
 static void count_forms(struct coverage *result)
@@ -371,6 +372,7 @@ static bool run_job(struct job *job)
     }
     /* The layout is another in each child; the worse one counts. */
     size_t patched = r->patched, refused = r->refused;
+    r->told = refused > 0;
     if (job->steps)
         good &= run_part(job, step_child, r->step_end);
     if (patched < r->patched)

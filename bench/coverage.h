@@ -13,6 +13,7 @@ enum {
  * what was known before it. */
 struct coverage {
     size_t functions, patched, refused;
+    bool told; /* refusals are in `trouble` already */
     bool debug;
     bool allow_trap; /* in: a permanent trap is better than nothing */
     size_t by_form[PATAS_FORM_COUNT];

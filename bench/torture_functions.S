@@ -48,6 +48,23 @@ begin t_pushes                  /* +1 +2 +4 */
     ret
 finish t_pushes
 
+begin t_pause_one               /* slow between the boundaries: +1 +3 */
+    push %rbx                   /* 53    */
+    pause                       /* f3 90 */
+    pause                       /* f3 90 */
+    pop %rbx
+    lea 1(%rdi), %eax
+    ret
+finish t_pause_one
+
+begin t_pause_two               /* +2 +4 */
+    mov %edi, %eax              /* 89 f8 */
+    pause                       /* f3 90 */
+    pause                       /* f3 90 */
+    add $1, %eax
+    ret
+finish t_pause_two
+
 begin t_nops                    /* +1 +2 +3 +4 */
     nop
     nop

@@ -45,7 +45,9 @@
     X(24, t_packed_b, call_plain, 2, 5, NULL, false)          \
     X(25, t_packed_loop, call_plain, 2, 13, NULL, false)      \
     X(26, t_crowd, call_plain, 1, 14, NULL, false)            \
-    X(27, t_crowd_two, call_plain, 3, 4, NULL, false)
+    X(27, t_crowd_two, call_plain, 3, 4, NULL, false)         \
+    X(28, t_pause_one, call_plain, 1, 10, NULL, false)        \
+    X(29, t_pause_two, call_plain, 2, 10, NULL, false)
 
 #define DECLARE(i, name, call, first, size, never, reads) long name(long x);
 EACH(DECLARE)
@@ -178,7 +180,7 @@ static void on_pest(int number, siginfo_t *info, void *context)
     uintptr_t pc = (uintptr_t)user->uc_mcontext.gregs[REG_RIP];
     (void)number, (void)info;
     for (size_t i = 0; i < torture_count; i++)
-        if (pc - (uintptr_t)torture_functions[i].entry < 8) {
+        if (pc - (uintptr_t)torture_functions[i].entry - 1 < 4) {
             struct timespec nap = {0, 2000000};
             atomic_fetch_add(naps, 1);
             syscall(SYS_nanosleep, &nap, NULL);
