@@ -7,31 +7,43 @@
 
 #include "os.h"
 
+/* One word: the thread that holds it, 0 = nobody. A signal handler must see who
+ * that is at every moment, so owner and state are not two. */
 struct patas__lock {
-    int state; /* 0 free, 1 held, 2 held and somebody waits */
-    int owner; /* tid of who holds it */
+    uintptr_t word;
 };
+
+enum {
+    PATAS__LOCK_WAITED = 1
+}; /* somebody may sleep on it */
 
 /* False if this very thread holds it: a signal handler interrupted patas. */
 static inline bool patas__lock_take(struct patas__lock *lock)
 {
-    int tid = patas__os_tid();
-    int free = 0;
-    if (__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == tid)
-        return false;
-    if (!__atomic_compare_exchange_n(&lock->state, &free, 1, false,
-                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-        while (__atomic_exchange_n(&lock->state, 2, __ATOMIC_ACQUIRE))
-            patas__os_wait(&lock->state, 2);
-    __atomic_store_n(&lock->owner, tid, __ATOMIC_RELAXED);
-    return true;
+    const uintptr_t waited = PATAS__LOCK_WAITED;
+    uintptr_t self = patas__os_thread(), want = self;
+    for (;;) {
+        uintptr_t seen = 0;
+        if (__atomic_compare_exchange_n(&lock->word, &seen, want, false,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return true;
+        if ((seen & ~waited) == self)
+            return false;
+        if (!(seen & waited) && !__atomic_compare_exchange_n(
+                                    &lock->word, &seen, seen | waited, false,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            continue;
+        /* The low half of the word: x86 is little endian. */
+        patas__os_wait((int *)&lock->word, (int)(seen | waited));
+        want = self | waited; /* others may sleep, too */
+    }
 }
 
 static inline void patas__lock_give(struct patas__lock *lock)
 {
-    __atomic_store_n(&lock->owner, 0, __ATOMIC_RELAXED);
-    if (__atomic_exchange_n(&lock->state, 0, __ATOMIC_RELEASE) == 2)
-        patas__os_wake(&lock->state, 1);
+    if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) &
+        PATAS__LOCK_WAITED)
+        patas__os_wake((int *)&lock->word, 1);
 }
 
 #endif

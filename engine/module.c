@@ -14,14 +14,14 @@ enum {
     AT_BASE_ = 7,
     AT_SYSINFO_EHDR_ = 33,
     AT_ENTRY_ = 9,
-    SEARCHES_IN_BATCH = 8,
+    SEARCHES_IN_BATCH = 4,
     SEARCHES = 32
 };
 
 static struct {
     struct patas__table table;
     uint64_t loads, unloads; /* as of the last refresh */
-    uint32_t last;           /* found last */
+    uint32_t last[2];        /* found last */
 } modules;
 
 struct patas__module *patas__module_get(uint32_t index)
@@ -42,14 +42,18 @@ static bool module_covers(const struct patas__module *module, uint64_t address)
 
 struct patas__module *patas__module_at(uint64_t address, uint32_t *index)
 {
-    if (modules.last &&
-        module_covers(patas__module_get(modules.last), address)) {
-        *index = modules.last;
-        return patas__module_get(modules.last);
+    /* Targets and replacements take turns: two found last are kept. */
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t last = modules.last[i];
+        if (last && module_covers(patas__module_get(last), address)) {
+            *index = last;
+            return patas__module_get(last);
+        }
     }
     for (uint32_t i = 1; i < modules.table.count; i++)
         if (module_covers(patas__module_get(i), address)) {
-            *index = modules.last = i;
+            modules.last[1] = modules.last[0];
+            *index = modules.last[0] = i;
             return patas__module_get(i);
         }
     *index = 0;

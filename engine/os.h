@@ -22,6 +22,9 @@ PATAS__HIDDEN long patas__syscall(long number, long a, long b, long c, long d,
 
 PATAS__HIDDEN int patas__os_pid(void);
 PATAS__HIDDEN int patas__os_tid(void);
+/* A number that no other thread of this process has at the same time; without
+ * a system call where the processor allows. Even, and never 0. */
+PATAS__HIDDEN uintptr_t patas__os_thread(void);
 PATAS__HIDDEN size_t patas__os_page(void); /* bytes of a page */
 
 /* Anonymous private memory anywhere. */

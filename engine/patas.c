@@ -64,7 +64,7 @@ static void fork_child(void)
     if (engine.forking)
         engine.lock = (struct patas__lock){0};
     else /* the interrupted call goes on here, under another thread id */
-        engine.lock.owner = patas__os_tid();
+        engine.lock.word = patas__os_thread();
     patas__trap_forked();
 }
 

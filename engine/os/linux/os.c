@@ -429,6 +429,24 @@ static uintptr_t auxv_value(uint64_t type)
     return 0;
 }
 
+/* The thread pointer is the FS base (System V ABI x86-64, 3.4.6). Linux lets
+ * programs read it by rdfsbase from 5.9 on, and says so in AT_HWCAP2; a program
+ * without a C library may have none. */
+uintptr_t patas__os_thread(void)
+{
+    enum {
+        AT_HWCAP2_ = 26,
+        HAS_FSGSBASE = 2
+    };
+    static int8_t readable; /* 0 = not asked yet, else -1 or 1 */
+    if (!readable)
+        readable = auxv_value(AT_HWCAP2_) & HAS_FSGSBASE ? 1 : -1;
+    uintptr_t base = 0;
+    if (readable > 0)
+        __asm__("rdfsbase %0" : "=r"(base));
+    return base ? base : (uintptr_t)patas__os_tid() * 2;
+}
+
 uintptr_t patas__os_auxv(unsigned type)
 {
     return auxv_value(type);
