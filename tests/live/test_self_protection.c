@@ -358,7 +358,7 @@ static void foreign_jump(uint8_t bytes[5], patas_fn from, patas_fn to)
 
 START_TEST(a_foreign_hook_on_top_is_left_alone)
 {
-    patas_patch *patch, *again;
+    patas_patch *patch;
     uint8_t jump[5], before[5];
     memcpy(before, (const void *)(uintptr_t)VICTIM, 5);
     OK(patas_replace(VICTIM, OURS, &patch, &error));
@@ -372,11 +372,16 @@ START_TEST(a_foreign_hook_on_top_is_left_alone)
     ck_assert_uint_eq(failure.target, (uintptr_t)VICTIM);
     ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, jump, 5);
     ck_assert_int_eq(victim(1), 10001);
-    /* They go again, and put back what they found: our jump. It leads to the
-     * original, as patas_restore() says. */
+    /* They go again, and put back what they found: our jump. The refused
+     * restore changed nothing; suspended, the patch does no harm, and now it
+     * can go. */
     poke((void *)(uintptr_t)VICTIM, under, 5);
+    ck_assert_int_eq(victim(1), ours(1));
+    OK(patas_suspend(patch, &error));
     ck_assert_int_eq(victim(1), 2);
-    (void)again, (void)before;
+    OK(patas_restore(patch, &error));
+    ck_assert_int_eq(victim(1), 2);
+    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, before, 5);
 }
 END_TEST
 
