@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+
+package patas
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"github.com/patas-dev/patas/go/internal/blob"
+)
+
+// What golang/blob.h calls enum patas__go_op.
+const (
+	opStart   = 1
+	opFunc    = 2
+	opNamed   = 3
+	opInlined = 4
+	opCalled  = 5
+	opShape   = 6
+	opReplace = 7
+	opSuspend = 8
+	opResume  = 9
+	opRestore = 10
+	opStats   = 11
+)
+
+// What golang/blob.h calls enum patas__go_kind.
+const (
+	kindAny     = 0
+	kindClosure = 1
+	kindFirst   = 2
+)
+
+// What golang/blob.h calls enum patas__go_refusal.
+const (
+	refusedNoTable    = 1
+	refusedNoFunction = 2
+	refusedNotRead    = 3
+	refusedNosplit    = 4
+	refusedLoops      = 5
+	refusedNoWayBack  = 6
+	refusedMayFault   = 7
+	refusedAssembly   = 8
+)
+
+// call is struct patas__go_call. It must not lie on a stack that moves while
+// the engine writes to it; enter's argument escapes, so it never does.
+type call struct {
+	op, status, refusal uint64
+	in                  [8]uint64
+	out                 [8]uint64
+	err                 [40]byte
+	text                [512]byte
+
+	// Behind what the engine knows: what in points to. It has to be on the
+	// heap, since entering the engine may move this stack.
+	hold [2]unsafe.Pointer
+}
+
+// point makes in[i] the address of memory that hold[k] keeps.
+func (c *call) point(i, k int, memory unsafe.Pointer) {
+	c.hold[k] = memory
+	c.in[i] = uint64(uintptr(memory))
+}
+
+// sentence is the engine's own text of a failure.
+func (c *call) sentence() string {
+	for i, b := range c.text {
+		if b == 0 {
+			return string(c.text[:i])
+		}
+	}
+	return string(c.text[:])
+}
+
+// engine is the blob, mapped, and the lock that it is called under.
+var engine struct {
+	once   sync.Once
+	mu     sync.Mutex
+	code   uintptr // patas__go_enter
+	layout uint64
+	bias   uint64 // of the program, where it is position-independent
+	err    error
+}
+
+// header is what golang/blob.ld puts in front.
+type header struct {
+	magic, version, enter, data, file, memory, rela, relaSize uint32
+}
+
+func mapEngine() (uintptr, error) {
+	image := blob.Engine
+	if len(image) < 32 {
+		return 0, errors.New("patas: there is no engine for this machine yet" +
+			" (linux/amd64 only)")
+	}
+	word := func(i int) uint32 { return binary.LittleEndian.Uint32(image[4*i:]) }
+	h := header{word(0), word(1), word(2), word(3), word(4), word(5), word(6),
+		word(7)}
+	if h.magic != 0x61746170 || h.version != 1 || int(h.file) != len(image) ||
+		h.memory < h.file || h.rela+h.relaSize > h.file {
+		return 0, errors.New("patas: the engine's image is damaged")
+	}
+	memory, err := syscall.Mmap(-1, 0, int(h.memory),
+		syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	if err != nil {
+		return 0, errors.New("patas: no memory for the engine: " + err.Error())
+	}
+	copy(memory, image)
+	base := uintptr(unsafe.Pointer(&memory[0]))
+	for at := h.rela; at < h.rela+h.relaSize; at += 24 { // Elf64_Rela
+		offset := binary.LittleEndian.Uint64(image[at:])
+		addend := binary.LittleEndian.Uint64(image[at+16:])
+		binary.LittleEndian.PutUint64(memory[offset:], uint64(base)+addend)
+	}
+	err = syscall.Mprotect(memory[:h.data], syscall.PROT_READ|syscall.PROT_EXEC)
+	if err != nil {
+		return 0, errors.New("patas: this process may not map code: " +
+			err.Error())
+	}
+	return base + uintptr(h.enter), nil
+}
+
+func startEngine() {
+	code, err := mapEngine()
+	if err != nil {
+		engine.err = err
+		return
+	}
+	c := &call{op: opStart}
+	enter(code, unsafe.Pointer(c))
+	if c.status != 0 {
+		engine.err = errors.New("patas: no function table of Go 1.18 to 1.26" +
+			" was found in this program")
+		return
+	}
+	engine.layout, engine.bias = c.out[0], c.out[3]
+	engine.code = code
+}
+
+// ready maps the engine once.
+func ready() error {
+	engine.once.Do(startEngine)
+	return engine.err
+}
+
+// run carries c out. The lock is held by the caller, and c is its own.
+func (c *call) run() *call {
+	enter(engine.code, unsafe.Pointer(c))
+	return c
+}
+
+func ask(op uint64, in ...uint64) *call {
+	c := &call{op: op}
+	copy(c.in[:], in)
+	engine.mu.Lock()
+	defer engine.mu.Unlock()
+	return c.run()
+}
+
+// textAt is a text in the program's own read-only data.
+func textAt(address, size uint64) string {
+	if address == 0 || size == 0 {
+		return ""
+	}
+	return string(unsafe.Slice(*(**byte)(unsafe.Pointer(&address)), int(size)))
+}

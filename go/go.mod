@@ -1,0 +1,3 @@
+module github.com/patas-dev/patas/go
+
+go 1.19

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !linux || !amd64
+
+package blob
+
+// Engine is empty: there is none for this machine.
+var Engine []byte

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ *     e9 d0 d1 d2 d3              the displacement alone changes
+ *     e9 d0 | d1 d2 d3            ... its upper part: a landing fits the rest
+ *     eb d0   cc cc cc            the padding first, which nobody runs
+ *     eb | d0   cc cc cc          ... then the opcode; d0 stays
+ *     48 8b 44 24 08   eb d0      no padding: the move in front of it, which
+ *                                 the landing makes up for
+ */
+#include "again.h"
+
+#include "island.h"
+#include "land.h"
+
+enum {
+    JUMP = 5,
+    NEAR = 0xe9
+};
+
+static bool one_unit(uintptr_t address, unsigned size, unsigned unit)
+{
+    return address % unit + size <= unit;
+}
+
+static void edit_at(struct patas__edit *edit, uintptr_t address,
+                    const uint8_t *bytes, unsigned size)
+{
+    *edit = (struct patas__edit){
+        .address = address, .size = (uint8_t)size, .check = (uint8_t)size};
+    memcpy(edit->before, (const void *)address, size);
+    memcpy(edit->after, bytes, size);
+}
+
+static bool jump_to(uint8_t jump[JUMP], uintptr_t from, uintptr_t to)
+{
+    int64_t away = (int64_t)(to - (from + JUMP));
+    jump[0] = NEAR;
+    patas__store32(jump + 1, (uint32_t)away);
+    return away == (int32_t)away;
+}
+
+/* A jump at `from` whose displacement has `count` low bytes as they are. */
+static bool jump_kept(uint8_t jump[JUMP], uintptr_t from, unsigned count,
+                      uintptr_t to)
+{
+    uintptr_t landing = to;
+    uint32_t kept = patas__load32((const void *)(from + 1));
+    if ((count || !jump_to(jump, from, to)) &&
+        patas__go_land(from + JUMP, kept, count, to, &landing))
+        return false;
+    return jump_to(jump, from, landing);
+}
+
+static patas_status near_jump(uintptr_t at, uintptr_t head, unsigned unit,
+                              struct patas__go_again *again)
+{
+    uint8_t jump[JUMP];
+    unsigned in_first = unit - (unsigned)(at % unit);
+    unsigned kept = in_first >= JUMP ? 0 : in_first - 1;
+    again->first = 1;
+    if (!jump_kept(jump, at, kept, head))
+        return PATAS_ERR_NO_MEMORY;
+    edit_at(&again->steps[1], at + 1 + kept, jump + 1 + kept, 4 - kept);
+    return PATAS_OK;
+}
+
+static patas_status short_jump(uintptr_t at, uintptr_t head, unsigned unit,
+                               struct patas__go_again *again)
+{
+    uint8_t jump[JUMP];
+    unsigned in_first = unit - (unsigned)(at % unit);
+    unsigned kept = in_first == 1 ? 1 : 0;
+    if (!jump_kept(jump, at, kept, head))
+        return PATAS_ERR_NO_MEMORY;
+    if (in_first >= JUMP) {
+        again->first = 1;
+        edit_at(&again->steps[1], at, jump, JUMP);
+        return PATAS_OK;
+    }
+    unsigned live = in_first == 1 ? 2 : in_first;
+    again->first = 0;
+    edit_at(&again->steps[0], at + live, jump + live, JUMP - live);
+    edit_at(&again->steps[1], at, jump, in_first);
+    return PATAS_OK;
+}
+
+/* The move in front of the jump, made up for: it has no operand that is
+ * relative to the PC. */
+static patas_status over_move(const struct patas__go_head *go, uintptr_t head,
+                              unsigned unit, struct patas__go_again *again)
+{
+    enum {
+        MOST = 16
+    };
+    uint8_t jump[JUMP], code[MOST + JUMP];
+    uintptr_t from = (uintptr_t)go->last, there;
+    size_t size = (size_t)(go->again - go->last);
+    if (size < JUMP || size > MOST || !one_unit(from, JUMP, unit))
+        return PATAS_ERR_NO_ROOM;
+    if (patas__island_code(from, size + JUMP, &there))
+        return PATAS_ERR_NO_MEMORY;
+    memcpy(code, (const void *)from, size);
+    if (!jump_to(code + size, there + size, head) ||
+        !jump_to(jump, from, there))
+        return PATAS_ERR_NO_MEMORY;
+    if (patas__island_write(there, code, size + JUMP))
+        return PATAS_ERR_DENIED;
+    again->first = 1;
+    edit_at(&again->steps[1], from, jump, JUMP);
+    return PATAS_OK;
+}
+
+/* A move from the stack: 8b, 0f b6, f3 0f 10 ... with (%rsp) as its base. */
+static bool loads_stack(const struct patas__go_head *go)
+{
+    struct patas__insn insn;
+    const uint8_t *bytes = (const uint8_t *)(uintptr_t)go->last;
+    size_t size = (size_t)(go->again - go->last);
+    if (!patas__isa_host()->decode(bytes, size, go->last, &insn) ||
+        insn.length != size || insn.flow != PATAS__FLOW_NEXT || insn.rel_size ||
+        insn.has_operand || !insn.modrm_at)
+        return false;
+    return (bytes[insn.modrm_at] & 7) == 4 && bytes[insn.modrm_at] < 0xc0 &&
+           bytes[insn.modrm_at + 1] == 0x24;
+}
+
+patas_status patas__go_again(const struct patas__go_head *go, uintptr_t entry,
+                             uintptr_t head, unsigned unit,
+                             struct patas__go_again *again)
+{
+    uintptr_t at = (uintptr_t)go->again;
+    (void)entry;
+    again->first = 2;
+    if (go->shape != PATAS__GO_CHECKED)
+        return PATAS_OK;
+    if (go->again_size == JUMP)
+        return near_jump(at, head, unit, again);
+    if (go->padding >= JUMP - 2)
+        return short_jump(at, head, unit, again);
+    if (loads_stack(go))
+        return over_move(go, head, unit, again);
+    return PATAS_ERR_NO_ROOM;
+}
+
+patas_status patas__go_again_commit(const struct patas__go_again *again,
+                                    patas_error *error)
+{
+    for (unsigned i = again->first; i < 2; i++) {
+        struct patas__edit edit = again->steps[i];
+        patas_status status = patas__commit(&edit, 1, error);
+        if (status == PATAS_OK)
+            continue;
+        for (unsigned k = again->first; k < i; k++) {
+            struct patas__go_again done = *again;
+            done.first = k;
+            patas__go_again_undo(&done);
+        }
+        return status;
+    }
+    return PATAS_OK;
+}
+
+void patas__go_again_undo(const struct patas__go_again *again)
+{
+    for (unsigned i = 2; i-- > again->first;) {
+        patas_error ignored;
+        struct patas__edit edit = again->steps[i];
+        memcpy(edit.before, again->steps[i].after, sizeof edit.before);
+        memcpy(edit.after, again->steps[i].before, sizeof edit.after);
+        (void)patas__commit(&edit, 1, &ignored);
+    }
+}

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The blob's one function: Go functions, on the engine.
+ */
+#include "blob.h"
+
+#include "again.h"
+#include "island.h"
+#include "os.h"
+#include "pclntab.h"
+#include "prologue.h"
+#include "registry.h"
+
+#include <elf.h>
+
+enum {
+    THUNK_SIZE = 32
+};
+
+static struct {
+    struct patas__image image;
+    struct patas__pclntab tab;
+    bool started;
+} go;
+
+/* ---- this program ---------------------------------------------------------
+ */
+
+static void add_segment(const Elf64_Phdr *phdr, uint64_t bias)
+{
+    struct patas__image *image = &go.image;
+    if (image->segment_count == PATAS__SEGMENTS_MAX)
+        return;
+    struct patas__segment *segment = &image->segments[image->segment_count++];
+    uint64_t address = bias + phdr->p_vaddr;
+    /* What lies behind the file's part is zero, and may be huge. */
+    *segment =
+        (struct patas__segment){.address = address,
+                                .size = phdr->p_filesz,
+                                .bytes = (const uint8_t *)(uintptr_t)address,
+                                .executable = phdr->p_flags & PF_X,
+                                .writable = phdr->p_flags & PF_W};
+}
+
+static bool read_program(void)
+{
+    enum {
+        AT_PHDR_ = 3,
+        AT_PHNUM_ = 5
+    };
+    const Elf64_Phdr *phdrs = (const Elf64_Phdr *)patas__os_auxv(AT_PHDR_);
+    uintptr_t count = patas__os_auxv(AT_PHNUM_);
+    uint64_t bias = 0;
+    if (!phdrs || count > 256)
+        return false;
+    for (uintptr_t i = 0; i < count; i++)
+        if (phdrs[i].p_type == PT_PHDR)
+            bias = (uint64_t)(uintptr_t)phdrs - phdrs[i].p_vaddr;
+    go.image.isa = patas__isa_host();
+    go.image.bias = bias;
+    for (uintptr_t i = 0; i < count; i++)
+        if (phdrs[i].p_type == PT_LOAD && phdrs[i].p_flags & PF_R)
+            add_segment(&phdrs[i], bias);
+    return patas__pclntab_find(&go.image, &go.tab);
+}
+
+static void tell_func(struct patas__go_call *call,
+                      const struct patas__gofunc *func)
+{
+    size_t length;
+    const char *name = patas__pclntab_name(&go.tab, func->name, &length);
+    call->out[0] = func->entry;
+    call->out[1] = func->end;
+    call->out[2] = (uintptr_t)name;
+    call->out[3] = length;
+    call->out[4] = (uint64_t)func->flag | (uint64_t)func->id << 8;
+    call->out[5] = (uint64_t)(int64_t)func->args;
+    int32_t line;
+    call->out[6] = (uintptr_t)patas__pclntab_line(&go.tab, func, func->entry,
+                                                  &line, &length);
+    call->out[7] = length;
+}
+
+static void refuse(struct patas__go_call *call, enum patas__go_refusal why,
+                   uint64_t where)
+{
+    call->status = PATAS_ERR_UNSUPPORTED;
+    call->refusal = why;
+    call->out[0] = where;
+}
+
+static void op_start(struct patas__go_call *call)
+{
+    if (!go.started)
+        go.started = read_program();
+    if (!go.started) {
+        refuse(call, PATAS__GO_NO_TABLE, 0);
+        return;
+    }
+    call->out[0] = go.tab.layout;
+    call->out[1] = go.tab.functions;
+    call->out[2] = go.tab.text;
+    call->out[3] = go.image.bias;
+}
+
+static void op_func(struct patas__go_call *call)
+{
+    struct patas__gofunc func;
+    if (patas__pclntab_at(&go.tab, call->in[0], &func))
+        tell_func(call, &func);
+    else
+        refuse(call, PATAS__GO_NO_FUNCTION, call->in[0]);
+}
+
+static void op_named(struct patas__go_call *call)
+{
+    struct patas__gofunc func;
+    uint32_t index = (uint32_t)call->in[2];
+    if (patas__pclntab_named(&go.tab, (const char *)(uintptr_t)call->in[0],
+                             (size_t)call->in[1], &index, &func))
+        tell_func(call, &func);
+    else
+        refuse(call, PATAS__GO_NO_FUNCTION, 0);
+    call->in[2] = index;
+}
+
+static void op_called(struct patas__go_call *call)
+{
+    struct patas__gofunc func;
+    call->out[0] = patas__pclntab_at(&go.tab, call->in[0], &func) &&
+                   patas__pclntab_called(&go.tab, &func);
+}
+
+/* ---- inlined calls --------------------------------------------------------
+ */
+
+struct places {
+    struct patas__go_place *places;
+    size_t room, count;
+};
+
+static bool add_place(void *data, const struct patas__inlined *inlined)
+{
+    struct places *places = data;
+    if (places->count++ >= places->room)
+        return true;
+    struct patas__go_place *place = &places->places[places->count - 1];
+    size_t length;
+    int32_t line;
+    place->name =
+        (uintptr_t)patas__pclntab_name(&go.tab, inlined->in.name, &length);
+    place->name_size = length;
+    place->file = (uintptr_t)patas__pclntab_line(&go.tab, &inlined->in,
+                                                 inlined->pc, &line, &length);
+    place->file_size = length;
+    place->line = (uint64_t)line;
+    return true;
+}
+
+static void op_inlined(struct patas__go_call *call)
+{
+    struct places places = {
+        .places = (struct patas__go_place *)(uintptr_t)call->in[2],
+        .room = (size_t)call->in[3]};
+    patas__pclntab_inlined(&go.tab, (const char *)(uintptr_t)call->in[0],
+                           (size_t)call->in[1], add_place, &places);
+    call->out[0] = places.count;
+}
+
+/* ---- thunks -----------------------------------------------------------------
+ */
+
+/*
+ * What the engine takes for the replacement. rdx is Go's context register;
+ * r12 is free at an entry, and so are the flags.
+ *
+ *     any       mov value(%rip), %rdx;  jmp *(%rdx)
+ *     closure   mov key(%rip), %r12;    cmp %r12, %rdx;  jne below
+ *     first     mov key(%rip), %r12;    cmp %r12, %rax;  jne below
+ *               mov value(%rip), %rdx;  jmp *(%rdx)
+ *        below: jmp *next(%rip)
+ *
+ * A thunk belongs to one entry for good, so whoever is in it late finds a
+ * replacement of the right type.
+ */
+enum {
+    KEY_AT = 3,
+    VALUE_AT = 15,
+    NEXT_AT = 23,
+    ANY_VALUE_AT = 3
+};
+
+static const uint8_t thunk_any[] = {0x48, 0x8b, 0x15, 0, 0, 0, 0, 0xff, 0x22};
+static const uint8_t thunk_keyed[] = {
+    0x4c, 0x8b, 0x25, 0, 0, 0, 0, /* mov key(%rip), %r12 */
+    0x4c, 0x39, 0xe2,             /* cmp %r12, %rdx */
+    0x75, 0x09,                   /* jne below */
+    0x48, 0x8b, 0x15, 0, 0, 0, 0, /* mov value(%rip), %rdx */
+    0xff, 0x22,                   /* jmp *(%rdx) */
+    0xff, 0x25, 0,    0, 0, 0};   /* below: jmp *next(%rip) */
+
+static uintptr_t *thunk_slot(uintptr_t thunk, unsigned at)
+{
+    int32_t away = (int32_t)patas__load32((const void *)(thunk + at));
+    return (uintptr_t *)(thunk + at + 4 + (uintptr_t)(intptr_t)away);
+}
+
+static bool link_slot(uint8_t *code, uintptr_t thunk, unsigned at)
+{
+    uintptr_t *slot;
+    if (patas__island_slot(thunk, &slot))
+        return false;
+    patas__store32(code + at, (uint32_t)((uintptr_t)slot - (thunk + at + 4)));
+    return true;
+}
+
+static bool thunk_make(uintptr_t entry, unsigned kind, uintptr_t *thunk)
+{
+    uint8_t code[THUNK_SIZE];
+    bool any = kind == PATAS__GO_ANY;
+    size_t size = any ? sizeof thunk_any : sizeof thunk_keyed;
+    memcpy(code, any ? thunk_any : thunk_keyed, size);
+    if (patas__island_code(entry, size, thunk))
+        return false;
+    if (any) {
+        if (!link_slot(code, *thunk, ANY_VALUE_AT))
+            return false;
+    } else {
+        if (kind == PATAS__GO_FIRST)
+            code[9] = 0xe0; /* cmp %r12, %rax */
+        if (!link_slot(code, *thunk, KEY_AT) ||
+            !link_slot(code, *thunk, VALUE_AT) ||
+            !link_slot(code, *thunk, NEXT_AT))
+            return false;
+    }
+    return !patas__island_write(*thunk, code, size);
+}
+
+static void thunk_aim(uintptr_t thunk, unsigned kind, uintptr_t value,
+                      uintptr_t key)
+{
+    bool any = kind == PATAS__GO_ANY;
+    if (!any)
+        __atomic_store_n(thunk_slot(thunk, KEY_AT), key, __ATOMIC_RELEASE);
+    __atomic_store_n(thunk_slot(thunk, any ? ANY_VALUE_AT : VALUE_AT), value,
+                     __ATOMIC_RELEASE);
+}
+
+/* ---- replacing
+ * ----------------------------------------------------------------- */
+
+static void fail_engine(struct patas__go_call *call, patas_status status)
+{
+    call->status = status;
+    (void)patas_error_text(&call->error, call->text, sizeof call->text);
+}
+
+static bool reads_shape(struct patas__go_call *call, uintptr_t entry,
+                        struct patas__gofunc *func, struct patas__go_head *head)
+{
+    const uint8_t *bytes = NULL;
+    if (patas__pclntab_at(&go.tab, entry, func) && func->entry == entry)
+        bytes = patas__image_bytes(&go.image, entry, func->end - entry);
+    if (!bytes) {
+        refuse(call, PATAS__GO_NO_FUNCTION, entry);
+        return false;
+    }
+    patas__go_head(go.image.isa, bytes, func->end - entry, entry, head);
+    return true;
+}
+
+static void op_shape(struct patas__go_call *call)
+{
+    struct patas__gofunc func;
+    struct patas__go_head head;
+    if (!reads_shape(call, (uintptr_t)call->in[0], &func, &head))
+        return;
+    call->out[0] = head.trouble;
+    call->out[1] = head.shape;
+    call->out[2] = head.body_end - func.entry;
+    call->out[3] = head.enters;
+    call->out[4] = head.again;
+    call->out[5] = head.again_size;
+    call->out[6] = head.padding;
+}
+
+static bool suits(struct patas__go_call *call, const struct patas__gofunc *func,
+                  const struct patas__go_head *head)
+{
+    if (func->flag & PATAS__GO_ASSEMBLY)
+        refuse(call, PATAS__GO_ASM, func->entry);
+    else if (head->shape == PATAS__GO_UNKNOWN)
+        refuse(call, PATAS__GO_NOT_READ, head->trouble);
+    else if (head->shape == PATAS__GO_NOSPLIT)
+        refuse(call, PATAS__GO_IS_NOSPLIT, func->entry);
+    else if (head->enters & 1)
+        refuse(call, PATAS__GO_LOOPS, func->entry);
+    else
+        return true;
+    return false;
+}
+
+/*
+ * A fault in the relocated head reaches the runtime at a PC that it does not
+ * know. It then takes the word at the stack pointer for the caller's PC, which
+ * is right as long as nothing was pushed.
+ */
+static bool may_fault(const uint8_t *bytes, uint64_t address, unsigned moved)
+{
+    enum {
+        PUSH_RBP = 0x55,
+        SP_BASE = 4
+    };
+    const struct patas__isa *isa = patas__isa_host();
+    bool pushed = false;
+    struct patas__insn insn;
+    for (unsigned at = 0; at < moved; at += insn.length) {
+        if (!isa->decode(bytes + at, PATAS__INSN_MAX, address + at, &insn))
+            return true;
+        uint8_t opcode = bytes[at + insn.opcode_at];
+        uint8_t modrm = bytes[at + insn.modrm_at];
+        bool memory = insn.modrm_at && modrm < 0xc0 && opcode != 0x8d;
+        if (memory && pushed && (modrm & 7) != SP_BASE)
+            return true;
+        pushed |= opcode >= 0x50 && opcode <= 0x57 && !insn.modrm_at;
+        pushed |= insn.modrm_at && modrm >= 0xc0 && (modrm & 7) == SP_BASE &&
+                  (opcode == 0x83 || opcode == 0x81);
+    }
+    return false;
+}
+
+static bool fits(struct patas__go_call *call, const struct patas__target *to,
+                 const struct patas__go_head *head)
+{
+    enum {
+        INNER = 0x1e
+    };
+    bool jump_alone = to->form == PATAS_FORM_KEPT_BYTES;
+    if (!jump_alone && head->enters & INNER) {
+        refuse(call, PATAS__GO_LOOPS, to->entry);
+        return false;
+    }
+    /* Of kept bytes, the inside of the first instruction is no place that a
+     * branch can go to. */
+    unsigned moved = to->form == PATAS_FORM_TRAP_BYTES ? 5 : 1;
+    if (may_fault((const uint8_t *)to->entry, to->entry, moved)) {
+        refuse(call, PATAS__GO_MAY_FAULT, to->entry);
+        return false;
+    }
+    return true;
+}
+
+/* The way back from a grown stack, before the entry changes. */
+static patas_status lead_back(struct patas__go_call *call,
+                              const struct patas__target *target,
+                              const struct patas__go_head *head,
+                              struct patas__go_again *again)
+{
+    unsigned unit = patas__commit_unit(target->entry);
+    again->first = 2;
+    patas_status status =
+        patas__go_again(head, target->entry, patas__target_head(target),
+                        unit ? unit : 8, again);
+    if (status == PATAS_OK && !patas__island_publish())
+        status = patas__go_again_commit(again, &call->error);
+    else if (status == PATAS_ERR_NO_ROOM)
+        refuse(call, PATAS__GO_NO_WAY_BACK, head->again);
+    else
+        call->error = (patas_error){.status = PATAS_ERR_NO_MEMORY,
+                                    .target = target->entry};
+    return status;
+}
+
+static patas_status install(struct patas__go_call *call, patas_batch *batch,
+                            patas_patch *patch, unsigned kind, uintptr_t thunk,
+                            const struct patas__go_head *head)
+{
+    struct patas__go_again again = {.first = 2};
+    patas_status status = PATAS_OK;
+    bool known = call->in[5];
+    const struct patas__patch *record =
+        patas__patch_get(patas__handle_index(patch));
+    const struct patas__target *target = patas__target_get(record->target);
+    if (!known && fits(call, target, head))
+        status = lead_back(call, target, head, &again);
+    if (call->refusal || status != PATAS_OK) {
+        patas_batch_abort(batch);
+        return call->refusal ? PATAS_ERR_UNSUPPORTED : status;
+    }
+    uintptr_t original = (uintptr_t)patas_original(patch);
+    if (kind != PATAS__GO_ANY)
+        *thunk_slot(thunk, NEXT_AT) = original;
+    if (call->in[6]) /* the first caller may ask for it */
+        __atomic_store_n((uintptr_t *)(uintptr_t)call->in[6], original,
+                         __ATOMIC_RELEASE);
+    call->out[0] = (uintptr_t)patch;
+    call->out[2] = original;
+    call->out[3] = target->form;
+    status = patas_batch_commit(batch, &call->error);
+    if (status != PATAS_OK)
+        patas__go_again_undo(&again);
+    return status;
+}
+
+/* Everything behind the thunk. */
+static patas_status replace(struct patas__go_call *call, uintptr_t entry,
+                            uintptr_t thunk, unsigned kind,
+                            const struct patas__go_head *head)
+{
+    patas_patch *patch;
+    const patas_options options = {.size = sizeof options,
+                                   .flags = PATAS_ENTRY};
+    patas_batch *batch = patas_batch_begin(&call->error);
+    if (!batch)
+        return call->error.status;
+    /* Addresses become functions here, as everywhere in the engine. */
+    patas_status status =
+        patas_batch_replace_with(batch, (patas_fn)entry, (patas_fn)thunk,
+                                 &options, &patch, &call->error);
+    if (status != PATAS_OK) {
+        patas_batch_abort(batch);
+        return status;
+    }
+    return install(call, batch, patch, kind, thunk, head);
+}
+
+static void op_replace(struct patas__go_call *call)
+{
+    uintptr_t entry = (uintptr_t)call->in[0], thunk = (uintptr_t)call->in[2];
+    unsigned kind = (unsigned)call->in[3];
+    struct patas__go_head head = {0};
+    struct patas__gofunc func;
+    if (!call->in[5] &&
+        (!reads_shape(call, entry, &func, &head) || !suits(call, &func, &head)))
+        return;
+    if ((!thunk && !thunk_make(entry, kind, &thunk)) ||
+        patas__island_publish()) {
+        call->error =
+            (patas_error){.status = PATAS_ERR_NO_MEMORY, .target = entry};
+        fail_engine(call, PATAS_ERR_NO_MEMORY);
+        return;
+    }
+    thunk_aim(thunk, kind, (uintptr_t)call->in[1], (uintptr_t)call->in[4]);
+    call->out[1] = thunk;
+    patas_status status = replace(call, entry, thunk, kind, &head);
+    if (status != PATAS_OK && !call->refusal)
+        fail_engine(call, status);
+}
+
+static void op_change(struct patas__go_call *call,
+                      patas_status (*change)(patas_patch *, patas_error *))
+{
+    patas_patch *patch = (patas_patch *)(uintptr_t)call->in[0];
+    patas_status status = change(patch, &call->error);
+    if (status != PATAS_OK)
+        fail_engine(call, status);
+}
+
+static void op_stats(struct patas__go_call *call)
+{
+    patas_stats stats = {.size = sizeof stats};
+    call->status = patas_stats_read(&stats);
+    call->out[0] = stats.patches;
+    call->out[1] = stats.traps_carried;
+    call->out[2] = stats.code_bytes;
+    call->out[3] = stats.data_bytes;
+    call->out[4] = stats.mappings;
+    call->out[5] = stats.commits;
+}
+
+/* ---- the one function
+ * ------------------------------------------------------------ */
+
+PATAS__HIDDEN void patas__go_enter(struct patas__go_call *call);
+
+__attribute__((used)) void patas__go_enter(struct patas__go_call *call)
+{
+    call->status = call->refusal = 0;
+    if (call->op != PATAS__GO_START && !go.started) {
+        refuse(call, PATAS__GO_NO_TABLE, 0);
+        return;
+    }
+    switch (call->op) {
+    case PATAS__GO_START:
+        op_start(call);
+        break;
+    case PATAS__GO_FUNC:
+        op_func(call);
+        break;
+    case PATAS__GO_NAMED:
+        op_named(call);
+        break;
+    case PATAS__GO_INLINED:
+        op_inlined(call);
+        break;
+    case PATAS__GO_CALLED:
+        op_called(call);
+        break;
+    case PATAS__GO_SHAPE:
+        op_shape(call);
+        break;
+    case PATAS__GO_REPLACE:
+        op_replace(call);
+        break;
+    case PATAS__GO_SUSPEND:
+        op_change(call, patas_suspend);
+        break;
+    case PATAS__GO_RESUME:
+        op_change(call, patas_resume);
+        break;
+    case PATAS__GO_RESTORE:
+        op_change(call, patas_restore);
+        break;
+    case PATAS__GO_STATS:
+        op_stats(call);
+        break;
+    default:
+        call->status = PATAS_ERR_ARGUMENT;
+        break;
+    }
+}
