@@ -86,9 +86,11 @@ bool coverage_patch(struct coverage *result,
                     const struct bench_library *library,
                     struct bench_stubs *stubs, patas_patch **patches)
 {
+    /* Symbols say what is a function, and the pass-through only jumps on. */
     const patas_options options = {
         sizeof options,
-        PATAS_PASS_THROUGH | (result->allow_trap ? PATAS_ALLOW_TRAP : 0u),
+        PATAS_PASS_THROUGH | PATAS_ENTRY |
+            (result->allow_trap ? PATAS_ALLOW_TRAP : 0u),
         NULL};
     static patas_error refusals[4096];
     static size_t refused[4096];
@@ -504,7 +506,7 @@ static struct job job_for(const char *name)
 
 static void usage(void)
 {
-    printf("usage: coverage [--json] [--no-steps] [--debug] [--allow-trap] "
+    printf("usage: coverage [--json] [--no-steps] [--debug] [--no-trap] "
            "LIB...\n"
            "  LIB is a path, a soname, or one of:");
     for (size_t i = 0; i < KNOWN; i++)
@@ -512,7 +514,8 @@ static void usage(void)
     printf(", all\n  --json      one JSON array\n"
            "  --no-steps  leave the single-step comparison out\n"
            "  --debug     .symtab of the separate debug file, for any LIB\n"
-           "  --allow-trap  a permanent trap where nothing else fits\n"
+           "  --no-trap   no permanent trap where nothing else fits (column "
+           "perm)\n"
            "Exit status: 0 if every function was patched, nothing else changed,"
            "\nand the work's output was the same; 1 if not.\n");
 }
@@ -521,7 +524,7 @@ int main(int count, char **arguments)
 {
     const char *names[64];
     size_t libraries = 0;
-    bool json = false, steps = true, debug = false, trap = false, good = true;
+    bool json = false, steps = true, debug = false, trap = true, good = true;
     for (int i = 1; i < count; i++) {
         const char *word = arguments[i];
         if (!strcmp(word, "--json"))
@@ -530,8 +533,8 @@ int main(int count, char **arguments)
             steps = false;
         else if (!strcmp(word, "--debug"))
             debug = true;
-        else if (!strcmp(word, "--allow-trap"))
-            trap = true;
+        else if (!strcmp(word, "--no-trap"))
+            trap = false;
         else if (!strcmp(word, "all"))
             for (size_t k = 0; k < KNOWN; k++)
                 names[libraries++] = known[k].file;

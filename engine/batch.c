@@ -28,8 +28,7 @@ struct patas__commit_stats patas__members_stats(void)
     return stats;
 }
 
-/* ---- edits
- * --------------------------------------------------------------------- */
+/* ---- edits ----------------------------------------------------------------- */
 
 /* The pointer that a data slot holds now, kept where a function's record has
  * its first bytes. */
@@ -167,8 +166,7 @@ static void uncollect(struct work *work)
     work->edit_count = 0;
 }
 
-/* ---- going live
- * ------------------------------------------------------------------ */
+/* ---- going live ------------------------------------------------------------ */
 
 static patas_status arm_traps(patas_error *error)
 {

@@ -89,8 +89,7 @@ static int store_by_mem(int fd, uintptr_t address, const uint8_t *from,
     return patas__os_mem_write(fd, unit, next, sizeof next);
 }
 
-/* ---- runs of pages
- * ----------------------------------------------------------- */
+/* ---- runs of pages --------------------------------------------------------- */
 
 struct run {
     uintptr_t start, end; /* pages */
@@ -247,8 +246,7 @@ static patas_status by_mem(struct patas__edit *edits, size_t count,
     return status;
 }
 
-/* ---- the whole
- * ----------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------- */
 
 unsigned patas__commit_unit(uintptr_t address)
 {

@@ -549,49 +549,73 @@ static patas_status all_passed(const struct patas__request *request,
     return refuse(error, status, reason, request->asked, request->in_the_way);
 }
 
-static patas_status choose(struct patas__request *request,
-                           struct patas__module *module, uint32_t module_index,
-                           bool dry, struct patas__target *target,
-                           patas_error *error)
+/* Where one target stands on its way through the forms. */
+struct choice {
+    struct patas__module *module;
+    uint32_t module_index;
+    bool dry;
+    struct patas__target *target; /* NULL when dry */
+};
+
+static bool fits(struct patas__request *request, const struct choice *choice,
+                 patas_form form, bool unlimited)
+{
+    uintptr_t before = request->in_the_way;
+    request->in_the_way = 0;
+    unsigned reason =
+        try_form(request, form, choice->module, choice->module_index, unlimited,
+                 choice->dry, choice->target);
+    request->passed_by[form] = (uint8_t)reason;
+    if (!request->in_the_way)
+        request->in_the_way = before;
+    return !reason;
+}
+
+static bool any_fits(struct patas__request *request,
+                     const struct choice *choice)
+{
+    memset(request->passed_by, 0, sizeof request->passed_by);
+    request->in_the_way = 0;
+    return fits(request, choice, PATAS_FORM_ONE_INSTRUCTION, false) ||
+           fits(request, choice, PATAS_FORM_KEPT_BYTES, false) ||
+           fits(request, choice, PATAS_FORM_TRAP_BYTES, false) ||
+           fits(request, choice, PATAS_FORM_SHORT_JUMP, false);
+}
+
+/* The byte-wise search may have seen a branch where there is none. Before that
+ * costs more than a better form, the whole module is decoded; true if that
+ * told anything new. */
+static bool fewer_branches(struct patas__request *request,
+                           struct patas__module *module)
 {
     struct patas__survey *it = &request->survey;
-    uintptr_t in_the_way = 0;
-    memset(request->passed_by, 0, sizeof request->passed_by);
+    if (!module || module->branches || it->enters == request->inside)
+        return false;
+    uint32_t believed = it->enters;
+    it->enters = request->inside |
+                 patas__module_decoded_branches(module, it->entry, PATAS__JUMP);
+    return module->branches && it->enters != believed;
+}
+
+static patas_status choose(struct patas__request *request,
+                           const struct choice *choice, patas_error *error)
+{
     request->neighbour = patas__target_overlap(request->entry, PATAS__JUMP);
-    for (unsigned form = PATAS_FORM_ONE_INSTRUCTION;
-         form <= PATAS_FORM_PERMANENT_TRAP; form++) {
-        request->in_the_way = 0;
-        unsigned reason = try_form(request, (patas_form)form, module,
-                                   module_index, false, dry, target);
-        if (!reason)
-            return PATAS_OK;
-        request->passed_by[form] = (uint8_t)reason;
-        if (request->in_the_way)
-            in_the_way = request->in_the_way;
-    }
-    request->in_the_way = in_the_way;
-    /* The byte-wise search may have prepared a branch where there is none;
-     * before that costs more than a better form, the whole module is decoded.
-     */
-    if (module && !module->branches && it->enters != request->inside) {
-        it->enters = request->inside | patas__module_decoded_branches(
-                                           module, it->entry, PATAS__JUMP);
-        if (module->branches)
-            return choose(request, module, module_index, dry, target, error);
-    }
-    /* Rather a mapping too many than no patch. */
-    if (request->passed_by[PATAS_FORM_KEPT_BYTES] == PATAS_REASON_BUDGET &&
-        !try_form(request, PATAS_FORM_KEPT_BYTES, module, module_index, true,
-                  dry, target)) {
-        request->passed_by[PATAS_FORM_KEPT_BYTES] = 0;
+    if (any_fits(request, choice) ||
+        (fewer_branches(request, choice->module) && any_fits(request, choice)))
         return PATAS_OK;
-    }
+    /* Rather a mapping too many than no patch, or a trap at each call. */
+    if (request->passed_by[PATAS_FORM_KEPT_BYTES] == PATAS_REASON_BUDGET &&
+        fits(request, choice, PATAS_FORM_KEPT_BYTES, true))
+        return PATAS_OK;
+    if (fits(request, choice, PATAS_FORM_PERMANENT_TRAP, false))
+        return PATAS_OK;
     request->plan.form = PATAS_FORM_NONE;
     return all_passed(request, error);
 }
 
-/* ---- the record
- * --------------------------------------------------------------- */
+/* ---- the record ------------------------------------------------------------
+ */
 
 void patas__target_bytes(const struct patas__target *target, uint8_t before[8],
                          uint8_t after[8])
@@ -667,8 +691,8 @@ static patas_status new_target(struct patas__request *request,
         return refuse(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE,
                       request->asked, 0);
     struct patas__target *target = patas__target_get(*index);
-    patas_status status =
-        choose(request, module, module_index, false, target, error);
+    struct choice choice = {module, module_index, false, target};
+    patas_status status = choose(request, &choice, error);
     if (status == PATAS_OK && request->gap) {
         status = write_gap(request, error);
         if (status == PATAS_OK)
@@ -707,7 +731,8 @@ patas_status patas__prepare(struct patas__request *request, bool dry,
     if (status != PATAS_OK)
         return status;
     if (dry)
-        return choose(request, module, module_index, true, NULL, error);
+        return choose(
+            request, &(struct choice){module, module_index, true, NULL}, error);
     return new_target(request, module, module_index, target, error);
 }
 

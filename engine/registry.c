@@ -243,8 +243,7 @@ uintptr_t patas__registry_carry(uintptr_t pc)
     return to;
 }
 
-/* ---- patches
- * ------------------------------------------------------------------ */
+/* ---- patches --------------------------------------------------------------- */
 
 patas_patch *patas__handle(uint32_t index)
 {
@@ -491,8 +490,7 @@ void patas__patch_free(uint32_t index)
     give_record(index);
 }
 
-/* ---- stacks
- * --------------------------------------------------------------------- */
+/* ---- stacks ---------------------------------------------------------------- */
 
 /* Oldest first: what is below is known before what is on top of it. */
 static uintptr_t settle_from(const struct patas__target *target, uint32_t index)
