@@ -6,6 +6,7 @@
 
 #include "batch.h"
 #include "commit.h"
+#include "describe.h"
 #include "island.h"
 #include "lock.h"
 #include "prepare.h"
@@ -206,8 +207,8 @@ static void leave_unpinning(void)
     }
 }
 
-/* ---- arguments
- * ----------------------------------------------------------------- */
+/* ---- arguments -------------------------------------------------------------
+ */
 
 /* An older, shorter struct is padded; a newer one may only hold zeros beyond
  * what is known here. */
@@ -264,8 +265,8 @@ static patas_status check_pair(uintptr_t target, uintptr_t replacement,
     return status;
 }
 
-/* ---- making patches
- * --------------------------------------------------------------- */
+/* ---- making patches --------------------------------------------------------
+ */
 
 /* Everything up to the commit. */
 static patas_status make_patch(uintptr_t target, uintptr_t replacement,
@@ -298,7 +299,10 @@ static struct patas__member member_for(uint32_t patch, bool restore)
 static patas_status commit_one(uint32_t patch, bool restore, patas_error *error)
 {
     struct patas__member member = member_for(patch, restore);
-    return patas__members_commit(&member, 1, error);
+    patas_status status = patas__members_commit(&member, 1, error);
+    if (status == PATAS_OK)
+        patas__describe_members(&member, 1);
+    return status;
 }
 
 static patas_status install(uint32_t index, patas_patch **patch,
@@ -427,8 +431,8 @@ patas_status patas_replace_slot(patas_fn *slot, patas_fn replacement,
     return status;
 }
 
-/* ---- handles
- * ------------------------------------------------------------------------ */
+/* ---- handles ---------------------------------------------------------------
+ */
 
 patas_fn patas_original(const patas_patch *patch)
 {
@@ -778,6 +782,8 @@ patas_status patas_batch_commit(patas_batch *handle, patas_error *error)
     status = refresh(error);
     if (status == PATAS_OK)
         status = patas__members_commit(batch->members, batch->count, error);
+    if (status == PATAS_OK)
+        patas__describe_members(batch->members, batch->count);
     batch_end(batch, status != PATAS_OK);
     if (status == PATAS_OK)
         after_commit();
@@ -871,6 +877,23 @@ patas_status patas_plan(patas_fn target, patas_plan_info *info,
                         patas_error *error)
 {
     return patas_plan_with(target, NULL, info, error);
+}
+
+patas_status patas_announce(unsigned how, patas_error *error)
+{
+    patas_error local;
+    if (!error)
+        error = &local;
+    if (how & ~(unsigned)(PATAS_ANNOUNCE_GDB | PATAS_ANNOUNCE_PERF))
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_OPTIONS, 0);
+    patas_status status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    status = refresh(error);
+    if (status == PATAS_OK)
+        status = patas__describe_switch(how, error);
+    leave();
+    return status;
 }
 
 patas_status patas_stats_read(patas_stats *stats)

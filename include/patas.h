@@ -371,6 +371,32 @@ PATAS_API const char *patas_form_name(patas_form form);
 PATAS_API size_t patas_error_text(const patas_error *error, char *text,
                                   size_t size);
 
+/** For patas_announce(). */
+enum {
+    PATAS_ANNOUNCE_GDB = 1u << 0, /* gdb's interface for generated code */
+    PATAS_ANNOUNCE_PERF = 1u << 1 /* /tmp/perf-PID.map */
+};
+
+/**
+ * Tell debuggers and profilers what islands are: names, such as
+ * `malloc.patas_head`, and for gdb where the caller is, at each instruction.
+ *
+ * From then on, for all that is patched already and for all that will be; a
+ * change of patches takes a little longer for it. A patch never fails because
+ * it could not be announced; the next change makes up for it.
+ *
+ * @param how  What is on from now on; the rest is off, and 0 is all off. What
+ *             was told before stays told.
+ *
+ * @retval PATAS_ERR_ARGUMENT   `how` has an unknown bit.
+ * @retval PATAS_ERR_NO_MEMORY  Part may be announced; nothing is on that was
+ *                              off.
+ * @retval PATAS_ERR_DENIED     The perf map can't be written:
+ *                              error->os_errno says why.
+ * @retval PATAS_ERR_BUSY       A signal handler interrupted patas.
+ */
+PATAS_API patas_status patas_announce(unsigned how, patas_error *error);
+
 /** Counters of this process, for tests, benches and monitoring. */
 typedef struct patas_stats {
     size_t size;    /* in: sizeof(patas_stats) */
