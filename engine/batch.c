@@ -28,7 +28,8 @@ struct patas__commit_stats patas__members_stats(void)
     return stats;
 }
 
-/* ---- edits ----------------------------------------------------------------- */
+/* ---- edits -----------------------------------------------------------------
+ */
 
 /* The pointer that a data slot holds now, kept where a function's record has
  * its first bytes. */
@@ -91,24 +92,21 @@ static void mark_members(const struct work *work)
 {
     for (size_t i = 0; i < work->count; i++) {
         struct patas__patch *patch = patas__patch_get(work->members[i].patch);
+        work->members[i].before = (uint8_t)patch->flags;
         if (work->members[i].restore)
-            patch->flags = (uint8_t)(patch->flags | PATAS__LEAVING);
+            patch->flags |= PATAS__LEAVING;
         else
             patch->flags = (uint8_t)((patch->flags & ~PATAS__PENDING) |
                                      PATAS__ON | PATAS__LIVED);
     }
 }
 
+/* Backwards: a patch that was named twice gets its first flags again. */
 static void unmark_members(const struct work *work)
 {
-    for (size_t i = 0; i < work->count; i++) {
-        struct patas__patch *patch = patas__patch_get(work->members[i].patch);
-        if (work->members[i].restore)
-            patch->flags = (uint8_t)(patch->flags & ~PATAS__LEAVING);
-        else
-            patch->flags =
-                (uint8_t)((patch->flags & ~PATAS__ON) | PATAS__PENDING);
-    }
+    for (size_t i = work->count; i-- > 0;)
+        patas__patch_get(work->members[i].patch)->flags =
+            work->members[i].before;
 }
 
 static void collect_code(struct work *work, struct patas__target *target,
@@ -166,7 +164,8 @@ static void uncollect(struct work *work)
     work->edit_count = 0;
 }
 
-/* ---- going live ------------------------------------------------------------ */
+/* ---- going live ------------------------------------------------------------
+ */
 
 static patas_status arm_traps(patas_error *error)
 {
@@ -224,21 +223,29 @@ static patas_status plan_without_traps(struct work *work, patas_error *error)
     return PATAS_OK;
 }
 
-static patas_status go_live(struct work *work, patas_error *error)
+static patas_status publish(patas_error *error)
 {
     int err = patas__island_publish();
-    if (err) {
-        *error = (patas_error){.status = PATAS_ERR_DENIED,
-                               .reason = PATAS_REASON_NO_WRITE,
-                               .os_errno = err};
-        return PATAS_ERR_DENIED;
-    }
+    if (!err)
+        return PATAS_OK;
+    *error = (patas_error){.status = PATAS_ERR_DENIED,
+                           .reason = PATAS_REASON_NO_WRITE,
+                           .os_errno = err};
+    return PATAS_ERR_DENIED;
+}
+
+static patas_status go_live(struct work *work, patas_error *error)
+{
+    patas_status status = publish(error);
+    if (status != PATAS_OK)
+        return status;
     if (!work->edit_count)
         return PATAS_OK;
-    patas_status status = write_held(work, error);
+    status = write_held(work, error);
     if (status == PATAS_ERR_BLOCKED) {
         status = plan_without_traps(work, error);
-        err = status == PATAS_OK ? patas__island_publish() : 0;
+        if (status == PATAS_OK)
+            status = publish(error);
         if (status == PATAS_OK)
             status = write_held(work, error);
     }

@@ -13,6 +13,7 @@ struct patas__member {
     uint32_t patch;
     uint32_t generation; /* of a patch that goes: it may go elsewhere first */
     bool restore;
+    uint8_t before; /* its flags, while the commit is under way */
 };
 
 /* All members, or none. */

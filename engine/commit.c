@@ -89,7 +89,8 @@ static int store_by_mem(int fd, uintptr_t address, const uint8_t *from,
     return patas__os_mem_write(fd, unit, next, sizeof next);
 }
 
-/* ---- runs of pages --------------------------------------------------------- */
+/* ---- runs of pages ---------------------------------------------------------
+ */
 
 struct run {
     uintptr_t start, end; /* pages */
@@ -168,6 +169,17 @@ static patas_status write_run(struct patas__edit *edits, const struct run *run,
     return PATAS_OK;
 }
 
+/* The protection as it was found. What fails for the whole run, for want of
+ * memory, may do page by page. */
+static void put_back(const struct run *run)
+{
+    if (!patas__os_protect((void *)run->start, run->end - run->start,
+                           run->prot))
+        return;
+    for (uintptr_t page = run->start; page < run->end; page += EDIT_PAGE)
+        (void)patas__os_protect((void *)page, EDIT_PAGE, run->prot);
+}
+
 static patas_status protect_and_write(struct patas__edit *edits,
                                       const struct run *run, bool forward,
                                       patas_error *error)
@@ -189,7 +201,7 @@ static patas_status protect_and_write(struct patas__edit *edits,
     }
     patas_status status = write_run(edits, run, forward, error);
     if (locked)
-        patas__os_protect((void *)run->start, size, run->prot);
+        put_back(run);
     return status;
 }
 
@@ -246,7 +258,8 @@ static patas_status by_mem(struct patas__edit *edits, size_t count,
     return status;
 }
 
-/* ---- the whole ------------------------------------------------------------- */
+/* ---- the whole -------------------------------------------------------------
+ */
 
 unsigned patas__commit_unit(uintptr_t address)
 {
@@ -324,7 +337,9 @@ static patas_status write_all(struct patas__edit *edits, size_t count,
     if (write_method == METHOD_MEM)
         return by_mem(edits, count, forward, error);
     patas_status status = by_protect(edits, count, forward, error);
-    if (status != PATAS_ERR_DENIED || !mem_can(edits, count))
+    /* On the way back whatever works is right. */
+    bool other = status == PATAS_ERR_DENIED || (status != PATAS_OK && !forward);
+    if (!other || !mem_can(edits, count))
         return status;
     /* Denied since it was asked last, or for this mapping alone. */
     write_method = METHOD_UNKNOWN;

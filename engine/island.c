@@ -59,6 +59,7 @@ static struct {
     uint8_t *book_at;
     size_t book_left;
     uint32_t open;    /* units that are still writable */
+    bool batch;       /* see patas__island_mode() */
     int mem_fd;       /* /proc/self/mem for the length of one commit */
     bool mem_is_open; /* mem_fd is valid */
     bool mem_denied;  /* it can't be opened or written */
@@ -224,7 +225,7 @@ static void unit_drop(struct unit *unit)
 /* May bytes of this unit still be filled? */
 static bool unit_writable(const struct unit *unit)
 {
-    return unit->open || !land.mem_denied;
+    return unit->open || (!land.mem_denied && !(land.batch && !unit->tight));
 }
 
 /* The `count` <= 57 bits from byte `at` on, as the low bits. */
@@ -776,10 +777,19 @@ int patas__island_publish(void)
             land.open--;
         }
     }
+    return err;
+}
+
+void patas__island_mode(bool batch)
+{
+    land.batch = batch && !land.born_sealed;
+}
+
+void patas__island_close(void)
+{
     if (land.mem_is_open)
         patas__os_close(land.mem_fd);
     land.mem_is_open = false;
-    return err;
 }
 
 struct patas__island_stats patas__island_count(void)

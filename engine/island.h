@@ -56,6 +56,12 @@ PATAS__HIDDEN void patas__island_free(uintptr_t code, size_t size);
 PATAS__HIDDEN int patas__island_write(uintptr_t code, const void *bytes,
                                       size_t size);
 
+/* A batch of many fills fresh units; one by itself may write into old ones. */
+PATAS__HIDDEN void patas__island_mode(bool batch);
+
+/* Closes what the writes opened. */
+PATAS__HIDDEN void patas__island_close(void);
+
 /* All that was written may run from now on; 0 or an errno value. */
 PATAS__HIDDEN int patas__island_publish(void);
 

@@ -163,75 +163,133 @@ static bool same_load(const struct patas__module *module,
                    image->build_id_size);
 }
 
-struct refresh {
-    bool started, unloaded, changed;
+struct walk {
+    struct patas__refresh *refresh;
+    bool asked, refused, unloaded;
     int err;
-    uint8_t *seen; /* one byte a module */
+    uint64_t loads, unloads;
 };
 
-static bool refresh_one(void *data, const struct patas__loaded *loaded)
+static bool walk_ready(struct walk *walk)
 {
-    struct refresh *refresh = data;
-    if (!refresh->started) {
-        refresh->started = true;
-        refresh->changed = loaded->loads != modules.loads ||
-                           loaded->unloads != modules.unloads ||
-                           !modules.table.count || !loaded->loads;
-        refresh->unloaded = loaded->unloads != modules.unloads;
-        modules.loads = loaded->loads;
-        modules.unloads = loaded->unloads;
+    if (!walk->asked)
+        walk->refused = !walk->refresh->ready(walk->refresh->data);
+    walk->asked = true;
+    return !walk->refused;
+}
+
+/* A record for one more module: one whose module went, or a new one. */
+static uint32_t module_record(void)
+{
+    enum {
+        MODULES_MAX = 65535
+    }; /* a target holds 16 bits of it */
+    for (uint32_t i = 1; i < modules.table.count; i++)
+        if (!patas__module_get(i)->live && !patas__module_get(i)->seen)
+            return i;
+    if (modules.table.count > MODULES_MAX)
+        return 0;
+    return patas__table_add(&modules.table, sizeof(struct patas__module));
+}
+
+/* The record of a module that was there before, or NULL. */
+static struct patas__module *known_module(const struct walk *walk,
+                                          const struct patas__loaded *loaded,
+                                          const struct patas__image *image)
+{
+    for (uint32_t i = 1; i < modules.table.count; i++)
+        /* The same place after an unload may be another load of it. */
+        if (same_load(patas__module_get(i), loaded, image) &&
+            (!walk->unloaded || patas__registry_intact(i)))
+            return patas__module_get(i);
+    return NULL;
+}
+
+static bool walk_one(void *data, const struct patas__loaded *loaded)
+{
+    struct walk *walk = data;
+    bool first = !walk->asked;
+    if (!walk_ready(walk))
+        return false;
+    if (first) {
+        walk->loads = loaded->loads;
+        walk->unloads = loaded->unloads;
+        walk->unloaded = loaded->unloads != modules.unloads;
+        walk->refresh->changed = loaded->loads != modules.loads ||
+                                 walk->unloaded || !modules.table.count ||
+                                 !loaded->loads;
     }
-    if (!refresh->changed)
+    if (!walk->refresh->changed)
         return false;
     struct patas__image image = {0};
     read_segments(&image, loaded);
     patas__image_read(&image, loaded->phdrs, loaded->phdr_count);
     if (!image.segment_count)
         return true;
-    for (uint32_t i = 1; i < modules.table.count; i++) {
-        struct patas__module *module = patas__module_get(i);
-        /* The same place after an unload may be another load of it. */
-        if (!same_load(module, loaded, &image) ||
-            (refresh->unloaded && !patas__registry_intact(i)))
-            continue;
-        refresh->seen[i] = 1;
-        return true;
+    struct patas__module *module = known_module(walk, loaded, &image);
+    if (!module) {
+        uint32_t index = module_record();
+        if (!index) {
+            walk->err = MODULE_NO_MEMORY;
+            return false;
+        }
+        module = patas__module_get(index);
+        module_read(module, loaded);
     }
-    uint32_t index =
-        patas__table_add(&modules.table, sizeof(struct patas__module));
-    if (!index) {
-        refresh->err = MODULE_NO_MEMORY;
-        return false;
-    }
-    module_read(patas__module_get(index), loaded);
-    if (index < 4096)
-        refresh->seen[index] = 1;
+    module->seen = true;
     return true;
 }
 
-int patas__modules_refresh(void (*gone)(uint32_t index))
+static void module_went(uint32_t index, void (*gone)(uint32_t index))
 {
-    uint8_t seen[4096] = {0};
-    struct refresh refresh = {.seen = seen};
-    patas__os_modules(refresh_one, &refresh);
-    if (!refresh.changed || refresh.err)
-        return refresh.err;
-    for (uint32_t i = 1; i < modules.table.count && i < sizeof seen; i++) {
+    struct patas__module *module = patas__module_get(index);
+    module->live = false;
+    if (module->branches)
+        patas__os_unmap(module->branches,
+                        patas__branches_map_size(&module->image));
+    module->branches = NULL;
+    gone(index);
+}
+
+int patas__modules_refresh(struct patas__refresh *refresh)
+{
+    struct walk walk = {.refresh = refresh};
+    refresh->changed = false;
+    patas__os_modules(walk_one, &walk);
+    if (!walk_ready(&walk) || !refresh->changed)
+        return 0;
+    for (uint32_t i = 1; i < modules.table.count; i++) {
         struct patas__module *module = patas__module_get(i);
-        if (!module->live || seen[i])
-            continue;
-        module->live = false;
-        if (module->branches)
-            patas__os_unmap(module->branches,
-                            patas__branches_map_size(&module->image));
-        module->branches = NULL;
-        gone(i);
+        /* A walk that was cut short says nothing about the rest. */
+        if (module->live && !module->seen && !walk.err)
+            module_went(i, refresh->gone);
+        module->seen = false;
     }
-    return 0;
+    if (!walk.err) {
+        modules.loads = walk.loads;
+        modules.unloads = walk.unloads;
+    }
+    return walk.err;
 }
 
 /* ---- branches --------------------------------------------------------------
  */
+
+static void map_moved(void *data, uint64_t to)
+{
+    struct patas__module *module = data;
+    uint64_t bit = to - module->image.start;
+    if (to < module->image.end &&
+        bit / 8 < patas__branches_map_size(&module->image))
+        module->branches[bit / 8] |= (uint8_t)(1u << bit % 8);
+}
+
+static uint32_t module_index(const struct patas__module *module)
+{
+    uint32_t index;
+    (void)patas__module_at(module->image.start, &index);
+    return index;
+}
 
 static void make_map(struct patas__module *module)
 {
@@ -241,6 +299,20 @@ static void make_map(struct patas__module *module)
         return; /* the search will do */
     patas__branches_map(&module->image, memory);
     module->branches = memory;
+    patas__branches_moved(module_index(module), map_moved, module);
+}
+
+struct window {
+    uint64_t address;
+    unsigned size;
+    uint32_t bits;
+};
+
+static void search_moved(void *data, uint64_t to)
+{
+    struct window *window = data;
+    if (to - window->address < window->size)
+        window->bits |= 1u << (to - window->address);
 }
 
 static uint32_t mapped_branches(const struct patas__module *module,
@@ -262,8 +334,10 @@ uint32_t patas__module_branches(struct patas__module *module, uint64_t address,
         make_map(module);
     if (module->branches)
         return mapped_branches(module, address, size);
-    return patas__branches_search(&module->image, address, size, address,
-                                  skip_to);
+    struct window window = {.address = address, .size = size};
+    patas__branches_moved(module_index(module), search_moved, &window);
+    return window.bits | patas__branches_search(&module->image, address, size,
+                                                address, skip_to);
 }
 
 uint32_t patas__module_decoded_branches(struct patas__module *module,

@@ -19,6 +19,7 @@ enum {
 struct patas__module {
     struct patas__image image;
     bool live; /* still loaded */
+    bool seen; /* by the refresh that is under way */
     bool vdso;
     bool loader;         /* the dynamic loader */
     uint64_t start_code; /* where the kernel entered it (loader, program) */
@@ -31,9 +32,21 @@ struct patas__module {
     bool pin_tried;
 };
 
-/* Brings the list up to date; `gone` is called for each module that went, with
- * its index. 0 or an errno value. */
-PATAS__HIDDEN int patas__modules_refresh(void (*gone)(uint32_t index));
+/*
+ * Brings the list up to date. `ready` is called first, under the loader's lock
+ * if there is one, and takes the engine's: who holds the loader's lock may call
+ * patas, so it is always the outer one. If it answers false nothing is done.
+ * `gone` is called for each module that went, with its index, when the loader's
+ * lock is free again. `*changed` tells whether anything did. 0 or an errno
+ * value.
+ */
+struct patas__refresh {
+    bool (*ready)(void *data);
+    void *data;
+    void (*gone)(uint32_t index);
+    bool changed; /* result */
+};
+PATAS__HIDDEN int patas__modules_refresh(struct patas__refresh *refresh);
 
 /* The module that covers `address`, or NULL; `*index` names it for good. */
 PATAS__HIDDEN struct patas__module *patas__module_at(uint64_t address,
@@ -44,6 +57,12 @@ PATAS__HIDDEN uint32_t patas__module_count(void);
 /* Does the module with this index still hold what patas wrote? Asked for each
  * one when the loader unloaded anything since; registry.c answers. */
 PATAS__HIDDEN bool patas__registry_intact(uint32_t module);
+
+/* Branches that a patch hides: the ones in the first bytes of patched targets,
+ * which run from their heads. prepare.c answers. */
+PATAS__HIDDEN void patas__branches_moved(uint32_t module,
+                                         void (*each)(void *data, uint64_t to),
+                                         void *data);
 
 /* May something branch to address + k from outside [skip_from, skip_to)?
  * Bit k, k < size. `many`: worth a map of the whole module. */
@@ -70,10 +89,11 @@ PATAS__HIDDEN void patas__os_modules(bool (*each)(void *data,
                                                   const struct patas__loaded *),
                                      void *data);
 
-/* Fork handlers, once: `lock` before, `unlock` after in the parent, `child`
- * after in the child. */
-PATAS__HIDDEN void patas__os_at_fork(void (*lock)(void), void (*unlock)(void),
-                                     void (*child)(void));
+/* What libc.c has called around every fork, from its constructor on: before,
+ * after in the parent, after in the child. patas.c has them. */
+PATAS__HIDDEN void patas__fork_before(void);
+PATAS__HIDDEN void patas__fork_parent(void);
+PATAS__HIDDEN void patas__fork_child(void);
 
 /* Keeps the module that holds `address` loaded until the unpin, whoever closes
  * it meanwhile. NULL where that can't be or need not. The loader's lock is

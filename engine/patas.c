@@ -28,9 +28,8 @@ struct batch {
 static struct {
     struct patas__lock lock;
     struct patas__table batches; /* struct batch */
-    bool started;
-    bool forking; /* the fork handlers hold the lock */
-    bool wrapped; /* sigaction goes through us */
+    unsigned inner_forks;        /* under way in the thread that has the lock */
+    bool wrapped;                /* sigaction goes through us */
     bool wrapping;
     void *loose_pin; /* to be let go at the next chance */
     uint32_t wrap;   /* that patch: no restore_all takes it */
@@ -48,24 +47,29 @@ static patas_status fail(patas_error *error, patas_status status,
     return status;
 }
 
-static void fork_lock(void)
+/* Around fork(): the child finds the lock free. A fork from a signal handler
+ * that interrupted patas, or another fork, finds it taken by its own thread,
+ * and leaves it at that. */
+void patas__fork_before(void)
 {
-    /* False: the fork comes from a handler that interrupted patas. */
-    engine.forking = patas__lock_take(&engine.lock);
+    if (!patas__lock_take(&engine.lock))
+        engine.inner_forks++;
 }
 
-static void fork_unlock(void)
+void patas__fork_parent(void)
 {
-    if (engine.forking)
+    if (engine.inner_forks)
+        engine.inner_forks--;
+    else
         patas__lock_give(&engine.lock);
 }
 
-static void fork_child(void)
+void patas__fork_child(void)
 {
-    if (engine.forking)
-        engine.lock = (struct patas__lock){0};
-    else /* the interrupted call goes on here, under another thread id */
-        engine.lock.word = patas__os_thread();
+    bool inner = engine.inner_forks;
+    engine.inner_forks -= inner;
+    /* Nobody waits for it here; the interrupted call goes on in this thread. */
+    engine.lock.word = inner ? patas__os_thread() : 0;
     patas__trap_forked();
 }
 
@@ -89,54 +93,68 @@ static void replacements_gone(const struct patas__image *image)
 /* A module went: its patches are retired, never written to. */
 static void module_gone(uint32_t module)
 {
-    for (uint32_t i = 1; i < patas__target_count(); i++) {
-        struct patas__target *target = patas__target_get(i);
-        if (target->module == module)
-            target->state = PATAS__RETIRED;
-    }
+    for (uint32_t i = 1; i < patas__target_count(); i++)
+        if (patas__target_get(i)->module == module &&
+            patas__target_get(i)->state != PATAS__RETIRED)
+            patas__target_retire(i);
     replacements_gone(&patas__module_get(module)->image);
 }
 
+/* A library that was closed and opened again has its first bytes back. Bytes
+ * of somebody else, such as a breakpoint, prove nothing. */
 bool patas__registry_intact(uint32_t module)
 {
-    bool any = false;
+    bool fresh = false;
     for (uint32_t i = 1; i < patas__target_count(); i++) {
         const struct patas__target *target = patas__target_get(i);
         uint8_t before[8], after[8], now[8];
         if (target->module != module || target->state != PATAS__INSTALLED ||
-            target->form == PATAS_FORM_SLOT)
+            target->form == PATAS_FORM_SLOT ||
+            patas__os_read(target->entry, now, target->written))
             continue;
-        any = true;
         patas__target_bytes(target, before, after);
-        if (!patas__os_read(target->entry, now, target->written) &&
-            !memcmp(now, after, target->written))
+        if (!memcmp(now, after, target->written))
             return true;
+        fresh |= !memcmp(now, before, target->written);
     }
-    return !any;
+    return !fresh;
+}
+
+/* Nothing stays open between calls: the program may close it, or fork. */
+static void leave(void)
+{
+    patas__island_close();
+    patas__lock_give(&engine.lock);
 }
 
 static patas_status enter(patas_error *error)
 {
-    if (!patas__lock_take(&engine.lock))
+    if (patas__lock_take(&engine.lock))
+        return PATAS_OK;
+    return fail(error, PATAS_ERR_BUSY, PATAS_REASON_IN_PATAS, 0);
+}
+
+static bool take_lock(void *taken)
+{
+    return *(bool *)taken = patas__lock_take(&engine.lock);
+}
+
+/* Comes in with the list of modules as it is. One of a batch keeps what was
+ * looked up for the members before, unless a module came or went. */
+static patas_status enter_fresh(bool member, patas_error *error)
+{
+    bool taken = false;
+    struct patas__refresh refresh = {
+        .ready = take_lock, .data = &taken, .gone = module_gone};
+    int err = patas__modules_refresh(&refresh);
+    if (!taken)
         return fail(error, PATAS_ERR_BUSY, PATAS_REASON_IN_PATAS, 0);
-    if (!engine.started) {
-        engine.started = true;
-        patas__os_at_fork(fork_lock, fork_unlock, fork_child);
-    }
-    return PATAS_OK;
-}
-
-static patas_status refresh(patas_error *error)
-{
-    patas__prepare_reset();
-    int err = patas__modules_refresh(module_gone);
-    return err ? fail(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, 0)
-               : PATAS_OK;
-}
-
-static void leave(void)
-{
-    patas__lock_give(&engine.lock);
+    if (!member || refresh.changed)
+        patas__prepare_reset();
+    if (!err)
+        return PATAS_OK;
+    leave();
+    return fail(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, 0);
 }
 
 /* ---- modules of replacements -------------------------------------------- */
@@ -164,8 +182,9 @@ static patas_status pin_replacement(uintptr_t replacement, patas_error *error)
         return PATAS_OK;
     leave();
     void *pin = patas__os_pin(replacement);
-    (void)patas__lock_take(&engine.lock);
-    patas_status status = refresh(error);
+    patas_status status = enter_fresh(true, error);
+    if (status != PATAS_OK)
+        (void)patas__lock_take(&engine.lock); /* as the caller had it */
     struct patas__module *module =
         status == PATAS_OK ? unpinned(replacement) : NULL;
     if (module) {
@@ -231,23 +250,27 @@ static patas_status read_options(const patas_options *given,
     return PATAS_OK;
 }
 
-/* Would a call of `target` come back to it by way of patches alone? */
-static bool cycle(uintptr_t target, uintptr_t replacement)
+/* Would a call of `target` come back to it by way of patches alone, the ones
+ * on top or the ones that may come up? */
+static bool cycle(uintptr_t target, uintptr_t replacement, unsigned depth)
 {
-    uint32_t limit = patas__target_count() + 1;
-    for (uintptr_t at = replacement; limit--;) {
-        if (at == target)
+    enum {
+        DEEP = 64
+    }; /* a ring of more is not looked for */
+    if (replacement == target)
+        return true;
+    uint32_t found = patas__target_find(replacement);
+    if (!found || depth == DEEP)
+        return false;
+    for (uint32_t at = patas__target_get(found)->top; at;
+         at = patas__patch_get(at)->below) {
+        const struct patas__patch *patch = patas__patch_get(at);
+        if (!(patch->flags & PATAS__GHOST) &&
+            cycle(target, patas__resolve(patas__patch_replacement(patch), 0),
+                  depth + 1))
             return true;
-        uint32_t found = patas__target_find(at);
-        uint32_t patch = found ? patas__target_get(found)->top : 0;
-        while (patch && patas__patch_get(patch)->flags & PATAS__GHOST)
-            patch = patas__patch_get(patch)->below;
-        if (!patch)
-            return false;
-        at = patas__resolve(patas__patch_replacement(patas__patch_get(patch)),
-                            0);
     }
-    return true;
+    return false;
 }
 
 static patas_status check_pair(uintptr_t target, uintptr_t replacement,
@@ -257,7 +280,7 @@ static patas_status check_pair(uintptr_t target, uintptr_t replacement,
     uintptr_t to = patas__resolve(replacement, 0);
     if (from == to)
         return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_SAME, target);
-    if (cycle(from, to))
+    if (cycle(from, to, 0))
         return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_CYCLE, target);
     patas_status status = patas__check_replacement(replacement, error);
     if (status != PATAS_OK)
@@ -369,12 +392,10 @@ patas_status patas_replace_with(patas_fn target, patas_fn replacement,
                     (uintptr_t)target);
     patas_status status = read_options(options, &known, error);
     if (status == PATAS_OK)
-        status = enter(error);
+        status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
-    status = refresh(error);
-    if (status == PATAS_OK)
-        status = pin_replacement((uintptr_t)replacement, error);
+    status = pin_replacement((uintptr_t)replacement, error);
     if (status == PATAS_OK)
         status = make_patch((uintptr_t)target, (uintptr_t)replacement, &known,
                             false, &index, error);
@@ -406,12 +427,10 @@ patas_status patas_replace_slot(patas_fn *slot, patas_fn replacement,
     if (!patch || !slot || !replacement)
         return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_NULL,
                     (uintptr_t)slot);
-    patas_status status = enter(error);
+    patas_status status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
-    status = refresh(error);
-    if (status == PATAS_OK)
-        status = pin_replacement((uintptr_t)replacement, error);
+    status = pin_replacement((uintptr_t)replacement, error);
     if (status == PATAS_OK)
         status = patas__prepare_slot((uintptr_t)slot, &target, error);
     if (status == PATAS_OK)
@@ -434,11 +453,16 @@ patas_status patas_replace_slot(patas_fn *slot, patas_fn replacement,
 /* ---- handles ---------------------------------------------------------------
  */
 
+/* The record may be given to another patch while it is being read; then the
+ * handle is stale, and was so before the call returned. */
 patas_fn patas_original(const patas_patch *patch)
 {
     uint32_t index = patas__handle_index(patch);
-    return index ? (patas_fn)patas__patch_original(patas__patch_get(index))
-                 : NULL;
+    if (!index)
+        return NULL;
+    uintptr_t original = patas__patch_original(patas__patch_get(index));
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return patas__handle_index(patch) == index ? (patas_fn)original : NULL;
 }
 
 /* The patch behind a handle; fails for a stale one, and for one whose module
@@ -454,7 +478,8 @@ static patas_status live_patch(const patas_patch *patch, uint32_t *index,
         patas__target_get(patas__patch_get(*index)->target);
     if (target->state != PATAS__RETIRED)
         return PATAS_OK;
-    patas__patch_free(*index);
+    if (!(patas__patch_get(*index)->flags & PATAS__PENDING))
+        patas__patch_free(*index); /* a batch frees its own */
     return fail(error, PATAS_ERR_UNLOADED, PATAS_REASON_NONE, target->entry);
 }
 
@@ -483,12 +508,10 @@ static patas_status set_on(patas_patch *patch, bool on, patas_error *error)
     uint32_t index;
     if (!error)
         error = &local;
-    patas_status status = enter(error);
+    patas_status status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
-    status = refresh(error);
-    if (status == PATAS_OK)
-        status = live_patch(patch, &index, error);
+    status = live_patch(patch, &index, error);
     if (status == PATAS_OK)
         status = switch_patch(patas__patch_get(index), on, error);
     leave();
@@ -511,12 +534,10 @@ patas_status patas_restore(patas_patch *patch, patas_error *error)
     uint32_t index;
     if (!error)
         error = &local;
-    patas_status status = enter(error);
+    patas_status status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
-    status = refresh(error);
-    if (status == PATAS_OK)
-        status = live_patch(patch, &index, error);
+    status = live_patch(patch, &index, error);
     if (status == PATAS_OK && patas__patch_get(index)->flags & PATAS__PENDING)
         status = fail(error, PATAS_ERR_STALE, PATAS_REASON_PENDING, 0);
     if (status == PATAS_OK)
@@ -566,10 +587,9 @@ patas_status patas_restore_since(unsigned mark, patas_error *error)
     void *members;
     if (!error)
         error = &local;
-    patas_status status = enter(error);
+    patas_status status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
-    status = refresh(error);
     size_t size = patas__patch_count() * sizeof(struct patas__member);
     if (status == PATAS_OK && size) {
         if (patas__os_map(size, PATAS__READ | PATAS__WRITE, &members)) {
@@ -632,9 +652,9 @@ patas_batch *patas_batch_begin(patas_error *error)
     patas_batch *handle = NULL;
     if (!error)
         error = &local;
-    if (enter(error) != PATAS_OK)
+    if (enter_fresh(false, error) != PATAS_OK)
         return NULL;
-    uint32_t index = refresh(error) == PATAS_OK ? batch_record() : 0;
+    uint32_t index = batch_record();
     if (index) {
         struct batch *batch =
             patas__table_at(&engine.batches, sizeof(struct batch), index);
@@ -699,7 +719,7 @@ patas_status patas_batch_replace_with(patas_batch *handle, patas_fn target,
                     (uintptr_t)target);
     patas_status status = read_options(options, &known, error);
     if (status == PATAS_OK)
-        status = enter(error);
+        status = enter_fresh(true, error);
     if (status != PATAS_OK)
         return status;
     status = pin_replacement((uintptr_t)replacement, error);
@@ -734,7 +754,7 @@ patas_status patas_batch_restore(patas_batch *handle, patas_patch *patch,
     uint32_t index;
     if (!error)
         error = &local;
-    patas_status status = enter(error);
+    patas_status status = enter_fresh(true, error);
     if (status != PATAS_OK)
         return status;
     status = batch_open(handle, &batch, error);
@@ -753,7 +773,8 @@ static void batch_end(struct batch *batch, bool undo)
 {
     for (uint32_t i = batch->count; undo && i-- > 0;) {
         struct patas__member *member = &batch->members[i];
-        if (!member->restore)
+        if (!member->restore &&
+            patas__patch_get(member->patch)->generation == member->generation)
             patas__patch_free(member->patch);
     }
     if (batch->capacity)
@@ -769,7 +790,7 @@ patas_status patas_batch_commit(patas_batch *handle, patas_error *error)
     patas_error local;
     if (!error)
         error = &local;
-    patas_status status = enter(error);
+    patas_status status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
     struct batch *batch = batch_get(handle);
@@ -779,9 +800,7 @@ patas_status patas_batch_commit(patas_batch *handle, patas_error *error)
         leave_unpinning();
         return status;
     }
-    status = refresh(error);
-    if (status == PATAS_OK)
-        status = patas__members_commit(batch->members, batch->count, error);
+    status = patas__members_commit(batch->members, batch->count, error);
     if (status == PATAS_OK)
         patas__describe_members(batch->members, batch->count);
     batch_end(batch, status != PATAS_OK);
@@ -855,20 +874,16 @@ patas_status patas_plan_with(patas_fn target, const patas_options *options,
                               .entry = (uintptr_t)target};
     patas_status status = read_options(options, &known, error);
     if (status == PATAS_OK)
-        status = enter(error);
+        status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
     struct patas__request request = {.asked = (uintptr_t)target,
                                      .flags = known.flags};
-    status = refresh(error);
-    if (status == PATAS_OK) {
-        uint32_t known_target =
-            patas__target_find(patas__resolve((uintptr_t)target, known.flags));
-        status = patas__prepare(&request, !known_target, &index, error);
-        tell(&request, index, info);
-        if (status == PATAS_OK && known_target)
-            tell_known(known_target, info);
-    }
+    uint32_t known_target = patas__prepare_known(&request);
+    status = patas__prepare(&request, !known_target, &index, error);
+    tell(&request, index, info);
+    if (status == PATAS_OK && known_target)
+        tell_known(known_target, info);
     leave();
     return status;
 }
@@ -886,12 +901,10 @@ patas_status patas_announce(unsigned how, patas_error *error)
         error = &local;
     if (how & ~(unsigned)(PATAS_ANNOUNCE_GDB | PATAS_ANNOUNCE_PERF))
         return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_OPTIONS, 0);
-    patas_status status = enter(error);
+    patas_status status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
-    status = refresh(error);
-    if (status == PATAS_OK)
-        status = patas__describe_switch(how, error);
+    status = patas__describe_switch(how, error);
     leave();
     return status;
 }

@@ -49,21 +49,20 @@ static void note_flow(struct patas__survey *survey,
         survey->crosses |= bit;
 }
 
-/* Padding right behind a function whose length only the code tells. */
-static unsigned padding_after(const struct patas__isa *isa,
-                              const struct patas__survey *survey, unsigned at)
+/* Filler right behind a function whose length only the code tells. NOPs may be
+ * the beginning of the next one; nothing begins with int3. */
+static unsigned filler_after(const struct patas__survey *survey, unsigned at)
 {
-    struct patas__insn insn;
+    enum {
+        INT3 = 0xcc
+    };
     unsigned from = at;
-    while (at < survey->size &&
-           isa->decode(survey->bytes + at, survey->size - at,
-                       survey->entry + at, &insn) &&
-           insn.padding)
-        at += insn.length;
+    while (at < survey->size && survey->bytes[at] == INT3)
+        at++;
     return at - from;
 }
 
-static bool ends(const struct patas__insn *insn)
+bool patas__insn_ends(const struct patas__insn *insn)
 {
     return insn->flow == PATAS__FLOW_JUMP || insn->flow == PATAS__FLOW_RETURN ||
            insn->flow == PATAS__FLOW_STOP;
@@ -73,7 +72,8 @@ unsigned patas__survey(const struct patas__isa *isa,
                        struct patas__survey *survey, uint64_t body,
                        uint64_t padding, uint64_t *trouble)
 {
-    unsigned at = 0;
+    unsigned at = 0, furthest = 0;
+    bool ended = false;
     uint64_t stop = body ? body : survey->size;
     survey->first = survey->cover = 0;
     survey->starts = survey->returns = survey->crosses = 0;
@@ -102,11 +102,17 @@ unsigned patas__survey(const struct patas__isa *isa,
         at += insn.length;
         if (!survey->first)
             survey->first = (uint8_t)at;
-        if (!body && ends(&insn)) {
+        ended = patas__insn_ends(&insn);
+        if (insn.has_target && insn.target - survey->entry < survey->size &&
+            insn.target - survey->entry > furthest)
+            furthest = (unsigned)(insn.target - survey->entry);
+        if (!body && ended && furthest < at) {
             stop = at;
-            padding = padding_after(isa, survey, at);
+            padding = filler_after(survey, at);
         }
     }
+    if (at >= stop && !ended)
+        padding = 0; /* it runs into what is behind */
     if (contains_rseq_signature(survey))
         return PATAS_REASON_RSEQ;
     uint64_t room = stop + padding;
@@ -204,7 +210,7 @@ static unsigned plan_short(const struct patas__survey *survey, unsigned flags,
     }; /* bit of entry + 1 */
     if (survey->room < 2)
         return PATAS_REASON_TOO_SHORT;
-    if (survey->enters & SECOND) {
+    if ((survey->enters | survey->crosses) & SECOND) {
         *trouble = survey->entry + 1;
         return PATAS_REASON_BRANCH_IN;
     }

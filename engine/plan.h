@@ -41,6 +41,9 @@ struct patas__survey {
     uint32_t returns; /* bit k: a call or system call goes on at entry + k */
 };
 
+/* Does control never go on behind it? */
+PATAS__HIDDEN bool patas__insn_ends(const struct patas__insn *insn);
+
 /* Fills `starts`, `first`, ... in from `bytes`. `body` is the function's
  * length and `padding` what lies behind it, 0 if unknown (then the code itself
  * must tell). Returns a patas_reason; `*trouble` is the instruction. */

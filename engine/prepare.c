@@ -218,6 +218,40 @@ static patas_status check_target(const struct patas__request *request,
 /* ---- 2 extent, 3 survey ----------------------------------------------------
  */
 
+/* The branches in the first bytes of one target, as they were unpatched. */
+static void each_moved(const struct patas__target *target,
+                       const struct patas__image *image,
+                       void (*each)(void *data, uint64_t to), void *data)
+{
+    uint8_t bytes[PATAS__LOOK];
+    const uint8_t *live =
+        patas__image_bytes(image, target->entry, sizeof bytes);
+    struct patas__insn insn;
+    if (!live)
+        return;
+    memcpy(bytes, live, sizeof bytes);
+    memcpy(bytes, target->before, sizeof target->before);
+    for (unsigned at = 0; at < PATAS__JUMP; at += insn.length) {
+        if (!image->isa->decode(bytes + at, sizeof bytes - at,
+                                target->entry + at, &insn))
+            return;
+        if (insn.has_target)
+            each(data, insn.target);
+    }
+}
+
+void patas__branches_moved(uint32_t module,
+                           void (*each)(void *data, uint64_t to), void *data)
+{
+    const struct patas__image *image = &patas__module_get(module)->image;
+    for (uint32_t i = 1; i < patas__target_count(); i++) {
+        const struct patas__target *target = patas__target_get(i);
+        if (target->module == module && target->state == PATAS__INSTALLED &&
+            target->form != PATAS_FORM_SLOT)
+            each_moved(target, image, each, data);
+    }
+}
+
 /* Is `address` the start of an instruction of the function at `start`? */
 static bool on_boundary(const struct patas__image *image, uint64_t start,
                         uint64_t address)
@@ -335,19 +369,51 @@ static uint64_t gap_in(const struct patas__survey *survey, uint64_t from,
     return 0;
 }
 
+/* Does the last instruction of [start, end) never go on behind it? Then what is
+ * behind is reached by nobody who comes from there. */
+static bool function_ends(const struct patas__image *image, uint64_t start,
+                          uint64_t end)
+{
+    struct patas__insn insn = {.length = 1};
+    while (start < end && insn.length) {
+        const uint8_t *bytes = patas__image_bytes(image, start, end - start);
+        if (!bytes ||
+            !image->isa->decode(bytes, (size_t)(end - start), start, &insn))
+            return false;
+        start += insn.length;
+    }
+    return start == end && patas__insn_ends(&insn);
+}
+
+/* Padding behind one function, if nothing runs or jumps into it. */
+static uint64_t gap_behind(const struct patas__survey *survey,
+                           struct patas__module *module,
+                           const struct patas__extent *extent)
+{
+    uint64_t end = extent->start + extent->size;
+    uint64_t gap = gap_in(survey, end, extent->padding);
+    if (!gap || !function_ends(&module->image, extent->start, end) ||
+        patas__module_decoded_branches(module, gap, GAP_JUMP))
+        return 0;
+    return gap;
+}
+
 /* Padding behind this function, or behind one in front of it. */
 static uint64_t find_gap(const struct patas__request *request,
-                         const struct patas__module *module)
+                         struct patas__module *module)
 {
     const struct patas__survey *it = &request->survey;
-    uint64_t gap = gap_in(it, it->entry + request->extent, request->padding);
-    if (!module)
-        return gap;
+    struct patas__extent extent = {.start = it->entry,
+                                   .size = request->extent,
+                                   .padding = request->padding};
+    if (!module || !request->extent)
+        return 0; /* padding of what nobody describes may be anything */
+    uint64_t gap = gap_behind(it, module, &extent);
     for (uint64_t back = 1; back <= 128 && !gap; back++) {
-        struct patas__extent extent = {0};
+        extent = (struct patas__extent){0};
         if (!patas__extent_find(&module->image, it->entry - back, &extent))
             continue;
-        gap = gap_in(it, extent.start + extent.size, extent.padding);
+        gap = gap_behind(it, module, &extent);
         back = it->entry - extent.start; /* on to the one in front of it */
     }
     return gap;
@@ -711,10 +777,37 @@ static patas_status new_target(struct patas__request *request,
     return status;
 }
 
+/*
+ * The record of an entry, unless the code there is another by now: memory of a
+ * just-in-time compiler that was used again, a foreign hook, what was a data
+ * slot before. A record that nobody uses is retired then, and made anew.
+ */
+static uint32_t still_known(uintptr_t entry)
+{
+    uint32_t index = patas__target_find(entry);
+    struct patas__target *target = patas__target_get(index);
+    uint8_t now[sizeof target->before];
+    if (!index || !patas__stack_unused(index) ||
+        target->state == PATAS__INSTALLED)
+        return index;
+    if (target->form != PATAS_FORM_SLOT &&
+        !patas__os_read(entry, now, target->owned) &&
+        !memcmp(now, target->before, target->owned))
+        return index;
+    patas__target_retire(index);
+    return 0;
+}
+
+uint32_t patas__prepare_known(const struct patas__request *request)
+{
+    return still_known(patas__resolve(request->asked, request->flags));
+}
+
 patas_status patas__prepare(struct patas__request *request, bool dry,
                             uint32_t *target, patas_error *error)
 {
     uint32_t module_index;
+    patas__island_mode(request->batch);
     request->extent = request->padding = 0;
     request->entry = patas__resolve(request->asked, request->flags);
     struct patas__module *module =
@@ -722,7 +815,7 @@ patas_status patas__prepare(struct patas__request *request, bool dry,
     patas_status status = check_target(request, module, error);
     if (status != PATAS_OK)
         return status;
-    *target = patas__target_find(request->entry);
+    *target = still_known(request->entry);
     if (*target && !dry)
         return check_known(request, patas__target_get(*target), error);
     status = check_extent(request, module, error);
@@ -751,6 +844,9 @@ patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
         status = survey_target(&request, module, error);
     if (status != PATAS_OK)
         return status;
+    if (patas__target_overlap(target->entry, PATAS__JUMP))
+        return refuse(error, PATAS_ERR_BLOCKED, PATAS_REASON_TAKEN,
+                      target->entry, 0);
     unsigned reason = patas__plan_form(
         &request.survey, PATAS_FORM_KEPT_BYTES, PATAS_STRICT,
         patas__commit_unit(target->entry), &request.plan, &trouble);
@@ -766,6 +862,9 @@ patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
     fill_stub(target, request.stub, slot);
     target->form = PATAS_FORM_KEPT_BYTES;
     target->written = request.plan.written;
+    target->owned = request.plan.owned;
+    /* Nothing of this form traps: what does is the program's own. */
+    memset(target->carry, 0xff, sizeof target->carry);
     if (write_stub(target))
         return refuse(error, PATAS_ERR_DENIED, PATAS_REASON_NO_WRITE,
                       target->entry, request.stub);
@@ -789,6 +888,9 @@ patas_status patas__prepare_slot(uintptr_t slot, uint32_t *index,
                       slot, slot);
     *index = patas__target_find(slot);
     struct patas__target *target = patas__target_get(*index);
+    if (*index && target->form != PATAS_FORM_SLOT)
+        return refuse(error, PATAS_ERR_ARGUMENT, PATAS_REASON_TAKEN, slot,
+                      slot);
     if (*index) {
         if (patas__stack_unused(*index)) { /* the program may have changed it */
             target->old = *(const uintptr_t *)slot;

@@ -36,6 +36,10 @@ PATAS__HIDDEN patas_status patas__prepare(struct patas__request *request,
                                           bool dry, uint32_t *target,
                                           patas_error *error);
 
+/* The record that patas__prepare() would find and use, or 0. */
+PATAS__HIDDEN uint32_t
+patas__prepare_known(const struct patas__request *request);
+
 /* Another form for a target that is not live yet: kept bytes at any cost. */
 PATAS__HIDDEN patas_status patas__prepare_without_trap(uint32_t target,
                                                        patas_error *error);

@@ -243,7 +243,24 @@ uintptr_t patas__registry_carry(uintptr_t pc)
     return to;
 }
 
-/* ---- patches --------------------------------------------------------------- */
+/* Lock-free, like the carry: asked on the way to the loader. */
+uintptr_t patas__registry_unpatched(uintptr_t function)
+{
+    uintptr_t to = function;
+    __atomic_add_fetch(&book.readers, 1, __ATOMIC_SEQ_CST);
+    const struct line_index *index =
+        __atomic_load_n(&book.index, __ATOMIC_SEQ_CST);
+    uint32_t found =
+        index_find(index, function / INDEX_LINE, function, function);
+    if (found && patas__target_get(found)->form != PATAS_FORM_SLOT &&
+        patas__target_get(found)->seen_live)
+        to = patas__target_head(patas__target_get(found));
+    __atomic_sub_fetch(&book.readers, 1, __ATOMIC_SEQ_CST);
+    return to;
+}
+
+/* ---- patches ---------------------------------------------------------------
+ */
 
 patas_patch *patas__handle(uint32_t index)
 {
@@ -260,7 +277,8 @@ uint32_t patas__handle_index(const patas_patch *patch)
         index >= __atomic_load_n(&book.patches.count, __ATOMIC_ACQUIRE))
         return 0;
     const struct patas__patch *record = patas__patch_get(index);
-    return record->target && record->generation == generation &&
+    return __atomic_load_n(&record->target, __ATOMIC_ACQUIRE) &&
+                   record->generation == generation &&
                    !(record->flags & PATAS__GHOST)
                ? index
                : 0;
@@ -296,15 +314,14 @@ uintptr_t patas__patch_replacement(const struct patas__patch *patch)
     return patch->enter;
 }
 
+/* A ghost for a new life: the same replacement, whatever context it had. A call
+ * that is still on its way through the thunk gets one context or the other. */
 static bool same_use(const struct patas__patch *patch, uintptr_t replacement,
                      const patas_options *options)
 {
     bool thunk = options && options->context;
-    if (thunk != !!(patch->flags & PATAS__THUNK) ||
-        patas__patch_replacement(patch) != replacement)
-        return false;
-    return !thunk ||
-           *thunk_slot(patch->enter, 7) == (uintptr_t)options->context;
+    return thunk == !!(patch->flags & PATAS__THUNK) &&
+           patas__patch_replacement(patch) == replacement;
 }
 
 /* Code of `size` bytes near `near` whose `jmp *slot` ends at `end`, with that
@@ -415,6 +432,16 @@ static void give_record(uint32_t index)
     book.free_patches = index;
 }
 
+static void unlink_patch(struct patas__target *target, uint32_t index)
+{
+    for (uint32_t *link = &target->top; *link;
+         link = &patas__patch_get(*link)->below)
+        if (*link == index) {
+            *link = patas__patch_get(index)->below;
+            return;
+        }
+}
+
 /* Counts the live patches that need the replacement's module. */
 static void count_use(uintptr_t replacement, bool more)
 {
@@ -445,6 +472,9 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
         }
         patch->enter = enter;
         patch->flags = thunk;
+    } else if (patch->flags & PATAS__THUNK) {
+        __atomic_store_n(thunk_slot(patch->enter, 7),
+                         (uintptr_t)options->context, __ATOMIC_RELEASE);
     }
     /* Only the lowest of all does without a stub. */
     if (target->top && !patch->stub && !make_stub(target, patch)) {
@@ -473,24 +503,36 @@ void patas__patch_free(uint32_t index)
     struct patas__patch *patch = patas__patch_get(index);
     struct patas__target *target = patas__target_get(patch->target);
     const unsigned keep = PATAS__THUNK | PATAS__LIVED;
+    /* First of all, for patas_original() asks without the lock. */
+    patch->generation = (patch->generation + 1) & PATAS__GENERATIONS;
     count_use(patas__patch_replacement(patch), false);
-    if (patch->flags & PATAS__LIVED &&
+    if (patch->flags & PATAS__LIVED && target->state != PATAS__RETIRED &&
         (patch->stub || patch->flags & PATAS__THUNK)) {
         patch->flags = (uint8_t)((patch->flags & keep) | PATAS__GHOST);
-        patch->generation = (patch->generation + 1) & PATAS__GENERATIONS;
         return;
     }
-    for (uint32_t *link = &target->top; *link;
-         link = &patas__patch_get(*link)->below)
-        if (*link == index) {
-            *link = patch->below;
-            break;
-        }
+    unlink_patch(target, index);
     release_code(target, patch);
     give_record(index);
 }
 
-/* ---- stacks ---------------------------------------------------------------- */
+void patas__target_retire(uint32_t index)
+{
+    struct patas__target *target = patas__target_get(index);
+    target->state = PATAS__RETIRED;
+    for (uint32_t at = target->top, below; at; at = below) {
+        struct patas__patch *patch = patas__patch_get(at);
+        below = patch->below;
+        if (!(patch->flags & PATAS__GHOST))
+            continue;
+        unlink_patch(target, at);
+        release_code(target, patch);
+        give_record(at);
+    }
+}
+
+/* ---- stacks ----------------------------------------------------------------
+ */
 
 /* Oldest first: what is below is known before what is on top of it. */
 static uintptr_t settle_from(const struct patas__target *target, uint32_t index)

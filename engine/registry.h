@@ -102,6 +102,9 @@ PATAS__HIDDEN uintptr_t patas__target_overlap(uintptr_t entry, unsigned size);
 PATAS__HIDDEN uint32_t patas__target_new(void);
 /* Publishes it under its entry. */
 PATAS__HIDDEN bool patas__target_publish(uint32_t index);
+/* Its module went, or its code did: it is found no more, and nothing of it is
+ * ever written to again. Live handles stay, to be told. */
+PATAS__HIDDEN void patas__target_retire(uint32_t index);
 /* Takes back an unpublished one. */
 PATAS__HIDDEN void patas__target_forget(uint32_t index);
 
@@ -115,6 +118,9 @@ static inline uintptr_t patas__target_head(const struct patas__target *target)
     return target->entry + (uintptr_t)(intptr_t)target->head;
 }
 PATAS__HIDDEN uintptr_t *patas__target_slot(const struct patas__target *target);
+
+/* What `function` does without any patch: its head, if it was ever patched. */
+PATAS__HIDDEN uintptr_t patas__registry_unpatched(uintptr_t function);
 
 /* What the lowest patch's original is: the head, or a data slot's old value. */
 PATAS__HIDDEN uintptr_t patas__target_base(const struct patas__target *target);

@@ -6,12 +6,18 @@
  * own.
  */
 #include "../../module.h"
+#include "../../registry.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
+
+/* The program may have replaced these, too: by a fake, or by a patch that asks
+ * patas. */
+#define UNPATCHED(function) \
+    ((__typeof__(&function))patas__registry_unpatched((uintptr_t)(function)))
 
 struct each_call {
     bool (*each)(void *data, const struct patas__loaded *);
@@ -37,13 +43,13 @@ void patas__os_modules(bool (*each)(void *data, const struct patas__loaded *),
                        void *data)
 {
     struct each_call call = {each, data};
-    dl_iterate_phdr(each_module, &call);
+    UNPATCHED(dl_iterate_phdr)(each_module, &call);
 }
 
-void patas__os_at_fork(void (*lock)(void), void (*unlock)(void),
-                       void (*child)(void))
+/* Before any thread of the program can fork and patch at the same time. */
+__attribute__((constructor)) static void watch_forks(void)
 {
-    pthread_atfork(lock, unlock, child);
+    pthread_atfork(patas__fork_before, patas__fork_parent, patas__fork_child);
 }
 
 uintptr_t patas__os_sigaction(void)
@@ -58,9 +64,10 @@ void *patas__os_pin(uintptr_t address)
     void *pin = NULL;
     Dl_info info;
     struct link_map *map = NULL;
-    if (dladdr1((void *)address, &info, (void **)&map, RTLD_DL_LINKMAP) &&
+    if (UNPATCHED(dladdr1)((void *)address, &info, (void **)&map,
+                           RTLD_DL_LINKMAP) &&
         map && map->l_name && *map->l_name)
-        pin = dlopen(map->l_name, RTLD_NOLOAD | RTLD_LAZY);
+        pin = UNPATCHED(dlopen)(map->l_name, RTLD_NOLOAD | RTLD_LAZY);
     errno = kept;
     return pin;
 }
@@ -68,6 +75,6 @@ void *patas__os_pin(uintptr_t address)
 void patas__os_unpin(void *pin)
 {
     int kept = errno;
-    dlclose(pin);
+    UNPATCHED(dlclose)(pin);
     errno = kept;
 }
