@@ -787,12 +787,12 @@ static uint32_t still_known(uintptr_t entry)
     uint32_t index = patas__target_find(entry);
     struct patas__target *target = patas__target_get(index);
     uint8_t now[sizeof target->before];
-    if (!index || !patas__stack_unused(index) ||
-        target->state == PATAS__INSTALLED)
+    if (!index || !patas__stack_unused(index))
         return index;
     if (target->form != PATAS_FORM_SLOT &&
-        !patas__os_read(entry, now, target->owned) &&
-        !memcmp(now, target->before, target->owned))
+        (target->state == PATAS__INSTALLED ||
+         (!patas__os_read(entry, now, target->owned) &&
+          !memcmp(now, target->before, target->owned))))
         return index;
     patas__target_retire(index);
     return 0;
@@ -816,6 +816,9 @@ patas_status patas__prepare(struct patas__request *request, bool dry,
     if (status != PATAS_OK)
         return status;
     *target = still_known(request->entry);
+    if (*target && patas__target_get(*target)->form == PATAS_FORM_SLOT)
+        return refuse(error, PATAS_ERR_ARGUMENT, PATAS_REASON_TAKEN,
+                      request->asked, request->entry);
     if (*target && !dry)
         return check_known(request, patas__target_get(*target), error);
     status = check_extent(request, module, error);
