@@ -68,7 +68,7 @@ enum {
 
 /* DW_CFA_... instructions for code that is entered with the caller's address
  * on top of the stack. */
-struct patas__frame {
+struct patas__head_frame {
     uint8_t program[PATAS__FRAME_MAX];
     unsigned size;
     unsigned covers; /* bytes of code from its start that are described */
@@ -79,7 +79,7 @@ struct patas__frame {
  * table: then what the instructions do to the stack pointer tells. */
 PATAS__HIDDEN void patas__frame_head(const struct patas__image *image,
                                      const struct patas__move *move,
-                                     struct patas__frame *frame);
+                                     struct patas__head_frame *frame);
 
 /* ---- those who are told ---------------------------------------------------
  */

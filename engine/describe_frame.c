@@ -76,7 +76,7 @@ struct frame_work {
     struct frame_cfa told; /* as the output has it */
     bool told_stale;
     unsigned told_at; /* code offset that the output is at */
-    struct patas__frame *out;
+    struct patas__head_frame *out;
 };
 
 /* ---- reading --------------------------------------------------------------
@@ -224,7 +224,7 @@ static bool frame_source(const struct patas__image *image, uint64_t address,
 static void frame_put(struct frame_work *work, const uint8_t *bytes,
                       size_t size)
 {
-    struct patas__frame *out = work->out;
+    struct patas__head_frame *out = work->out;
     if (size > sizeof out->program - out->size) {
         work->known = false;
         return;
@@ -550,7 +550,7 @@ static unsigned frame_step(struct frame_work *work,
 
 void patas__frame_head(const struct patas__image *image,
                        const struct patas__move *move,
-                       struct patas__frame *frame)
+                       struct patas__head_frame *frame)
 {
     const struct frame_cfa entered = {FRAME_RSP, 8};
     struct frame_work work = {

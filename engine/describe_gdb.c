@@ -256,7 +256,7 @@ static void put_common(struct file *file)
 }
 
 static void put_frame(struct file *file, const struct patas__piece *piece,
-                      const struct patas__frame *frame)
+                      const struct patas__head_frame *frame)
 {
     uint8_t *at = file->memory + file->frames_at + file->frames;
     size_t size = (4 + 4 + 8 + 8 + 1 + (size_t)frame->size + 7) & ~(size_t)7;
@@ -277,7 +277,7 @@ static void put_frames(struct file *file)
     for (size_t i = 0; i < file->count; i++) {
         const struct patas__piece *piece = &file->pieces[i];
         /* Nothing but heads moves the stack pointer. */
-        struct patas__frame frame = {.size = 0, .covers = piece->size};
+        struct patas__head_frame frame = {.size = 0, .covers = piece->size};
         if (piece->kind == PATAS__PIECE_HEAD) {
             frame.covers = 0;
             if (patas__describe_move(patas__target_get(piece->target), &remade))
