@@ -25,13 +25,39 @@ const (
 	opResume  = 9
 	opRestore = 10
 	opStats   = 11
+	opGeneric = 12
 )
 
-// What golang/blob.h calls enum patas__go_kind.
+// What golang/thunk.h calls enum patas__go_kind.
 const (
-	kindAny     = 0
-	kindClosure = 1
-	kindFirst   = 2
+	kindKey       = 1
+	kindGoroutine = 2
+	kindDrop      = 4
+	kindRange     = 8
+	kindStep      = 16
+	kindChance    = 32
+	kindTimes     = 64
+	kindPass      = 128
+)
+
+// What golang/thunk.h calls enum patas__go_field.
+const (
+	fieldLabel = iota
+	fieldKey
+	fieldCalls
+	fieldFirst
+	fieldSpan
+	fieldInverse
+	fieldLimit
+	fieldDraws
+	fieldMix1
+	fieldMix2
+	fieldThreshold
+	fieldReached
+	fieldTimes
+	fieldValue
+	fieldNext
+	fields
 )
 
 // What golang/blob.h calls enum patas__go_refusal.
@@ -57,7 +83,7 @@ type call struct {
 
 	// Behind what the engine knows: what in points to. It has to be on the
 	// heap, since entering the engine may move this stack.
-	hold [2]unsafe.Pointer
+	hold [3]unsafe.Pointer
 }
 
 // point makes in[i] the address of memory that hold[k] keeps.

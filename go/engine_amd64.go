@@ -6,10 +6,32 @@ package patas
 
 import "unsafe"
 
-// All three are in engine_amd64.s.
+// All of them are in engine_amd64.s.
 
 func enter(code uintptr, call unsafe.Pointer)
 
 func original()
 
 func originalPC() uintptr
+
+func goroutine() uintptr
+
+func insertPC(n int) uintptr
+
+func insert0()
+
+func insert1()
+
+func insert2()
+
+func insert3()
+
+func insert4()
+
+func insert5()
+
+func insert6()
+
+func insert7()
+
+func insert8()

@@ -4,6 +4,8 @@ package patas
 
 import "unsafe"
 
+const flagAssembly = 4 // function.flag: the body is in assembly
+
 // function is one entry of the program's own function table.
 type function struct {
 	entry, end uintptr

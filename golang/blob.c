@@ -10,6 +10,7 @@
 #include "pclntab.h"
 #include "prologue.h"
 #include "registry.h"
+#include "thunk.h"
 
 #include <elf.h>
 
@@ -23,8 +24,7 @@ static struct {
     bool started;
 } go;
 
-/* ---- this program ---------------------------------------------------------
- */
+/* ---- this program ---- */
 
 static void add_segment(const Elf64_Phdr *phdr, uint64_t bias)
 {
@@ -131,8 +131,7 @@ static void op_called(struct patas__go_call *call)
                    patas__pclntab_called(&go.tab, &func);
 }
 
-/* ---- inlined calls --------------------------------------------------------
- */
+/* ---- inlined calls ---- */
 
 struct places {
     struct patas__go_place *places;
@@ -167,87 +166,19 @@ static void op_inlined(struct patas__go_call *call)
     call->out[0] = places.count;
 }
 
-/* ---- thunks -----------------------------------------------------------------
- */
+/* ---- replacing ---- */
 
-/*
- * What the engine takes for the replacement. rdx is Go's context register;
- * r12 is free at an entry, and so are the flags.
- *
- *     any       mov value(%rip), %rdx;  jmp *(%rdx)
- *     closure   mov key(%rip), %r12;    cmp %r12, %rdx;  jne below
- *     first     mov key(%rip), %r12;    cmp %r12, %rax;  jne below
- *               mov value(%rip), %rdx;  jmp *(%rdx)
- *        below: jmp *next(%rip)
- *
- * A thunk belongs to one entry for good, so whoever is in it late finds a
- * replacement of the right type.
- */
-enum {
-    KEY_AT = 3,
-    VALUE_AT = 15,
-    NEXT_AT = 23,
-    ANY_VALUE_AT = 3
-};
-
-static const uint8_t thunk_any[] = {0x48, 0x8b, 0x15, 0, 0, 0, 0, 0xff, 0x22};
-static const uint8_t thunk_keyed[] = {
-    0x4c, 0x8b, 0x25, 0, 0, 0, 0, /* mov key(%rip), %r12 */
-    0x4c, 0x39, 0xe2,             /* cmp %r12, %rdx */
-    0x75, 0x09,                   /* jne below */
-    0x48, 0x8b, 0x15, 0, 0, 0, 0, /* mov value(%rip), %rdx */
-    0xff, 0x22,                   /* jmp *(%rdx) */
-    0xff, 0x25, 0,    0, 0, 0};   /* below: jmp *next(%rip) */
-
-static uintptr_t *thunk_slot(uintptr_t thunk, unsigned at)
+/* The slots of a thunk, from what the package gave; counters begin anew. */
+static void thunk_aim(uintptr_t thunk, const struct patas__go_call *call)
 {
-    int32_t away = (int32_t)patas__load32((const void *)(thunk + at));
-    return (uintptr_t *)(thunk + at + 4 + (uintptr_t)(intptr_t)away);
-}
-
-static bool link_slot(uint8_t *code, uintptr_t thunk, unsigned at)
-{
-    uintptr_t *slot;
-    if (patas__island_slot(thunk, &slot))
-        return false;
-    patas__store32(code + at, (uint32_t)((uintptr_t)slot - (thunk + at + 4)));
-    return true;
-}
-
-static bool thunk_make(uintptr_t entry, unsigned kind, uintptr_t *thunk)
-{
-    uint8_t code[THUNK_SIZE];
-    bool any = kind == PATAS__GO_ANY;
-    size_t size = any ? sizeof thunk_any : sizeof thunk_keyed;
-    memcpy(code, any ? thunk_any : thunk_keyed, size);
-    if (patas__island_code(entry, size, thunk))
-        return false;
-    if (any) {
-        if (!link_slot(code, *thunk, ANY_VALUE_AT))
-            return false;
-    } else {
-        if (kind == PATAS__GO_FIRST)
-            code[9] = 0xe0; /* cmp %r12, %rax */
-        if (!link_slot(code, *thunk, KEY_AT) ||
-            !link_slot(code, *thunk, VALUE_AT) ||
-            !link_slot(code, *thunk, NEXT_AT))
-            return false;
+    const uint64_t *values = (const uint64_t *)(uintptr_t)call->in[4];
+    for (unsigned i = 0; i < PATAS__GO_F_NEXT; i++) {
+        uintptr_t *slot = patas__go_thunk_slot(thunk, call->in[3], i);
+        uint64_t value = i == PATAS__GO_F_VALUE ? call->in[1] : values[i];
+        if (slot)
+            __atomic_store_n(slot, (uintptr_t)value, __ATOMIC_RELEASE);
     }
-    return !patas__island_write(*thunk, code, size);
 }
-
-static void thunk_aim(uintptr_t thunk, unsigned kind, uintptr_t value,
-                      uintptr_t key)
-{
-    bool any = kind == PATAS__GO_ANY;
-    if (!any)
-        __atomic_store_n(thunk_slot(thunk, KEY_AT), key, __ATOMIC_RELEASE);
-    __atomic_store_n(thunk_slot(thunk, any ? ANY_VALUE_AT : VALUE_AT), value,
-                     __ATOMIC_RELEASE);
-}
-
-/* ---- replacing
- * ----------------------------------------------------------------- */
 
 static void fail_engine(struct patas__go_call *call, patas_status status)
 {
@@ -282,6 +213,60 @@ static void op_shape(struct patas__go_call *call)
     call->out[4] = head.again;
     call->out[5] = head.again_size;
     call->out[6] = head.padding;
+}
+
+/* F[int] and F[go.shape.int]: alike up to the bracket. */
+static bool same_generic(const struct patas__gofunc *func, uint64_t target)
+{
+    struct patas__gofunc other;
+    size_t size, other_size, i = 0;
+    if (!patas__pclntab_at(&go.tab, target, &other) || other.entry != target)
+        return false;
+    const char *name = patas__pclntab_name(&go.tab, func->name, &size);
+    const char *like = patas__pclntab_name(&go.tab, other.name, &other_size);
+    if (!name || !like)
+        return false;
+    while (i < size && i < other_size && name[i] == like[i] && name[i] != '[')
+        i++;
+    return i < size && i < other_size && name[i] == '[' && like[i] == '[' &&
+           other.entry != func->entry;
+}
+
+/*
+ * A generic function as a value is a wrapper that adds a dictionary and calls
+ * the code that all types of one shape share:
+ *
+ *     lea dictionary(%rip), %reg;  call shape
+ */
+static void op_generic(struct patas__go_call *call)
+{
+    enum {
+        LEA = 0x8d
+    };
+    struct patas__gofunc func;
+    struct patas__insn insn;
+    uint64_t at = call->in[0];
+    call->out[0] = call->out[1] = 0;
+    if (!patas__pclntab_at(&go.tab, at, &func) || func.entry != at) {
+        refuse(call, PATAS__GO_NO_FUNCTION, at);
+        return;
+    }
+    for (; at < func.end; at += insn.length) {
+        size_t left = (size_t)(func.end - at);
+        const uint8_t *bytes = patas__image_bytes(&go.image, at, left);
+        if (!bytes || !go.image.isa->decode(bytes, left, at, &insn))
+            return;
+        if (insn.has_target && insn.flow == PATAS__FLOW_CALL &&
+            same_generic(&func, insn.target)) {
+            call->out[0] = insn.target;
+            return;
+        }
+        if (insn.has_operand && bytes[insn.opcode_at] == LEA) {
+            call->out[1] = insn.operand;
+            call->out[2] =
+                (bytes[insn.modrm_at] >> 3 & 7u) | (insn.rex & 4 ? 8u : 0u);
+        }
+    }
 }
 
 static bool suits(struct patas__go_call *call, const struct patas__gofunc *func,
@@ -372,7 +357,7 @@ static patas_status lead_back(struct patas__go_call *call,
 }
 
 static patas_status install(struct patas__go_call *call, patas_batch *batch,
-                            patas_patch *patch, unsigned kind, uintptr_t thunk,
+                            patas_patch *patch, uintptr_t thunk,
                             const struct patas__go_head *head)
 {
     struct patas__go_again again = {.first = 2};
@@ -388,8 +373,10 @@ static patas_status install(struct patas__go_call *call, patas_batch *batch,
         return call->refusal ? PATAS_ERR_UNSUPPORTED : status;
     }
     uintptr_t original = (uintptr_t)patas_original(patch);
-    if (kind != PATAS__GO_ANY)
-        *thunk_slot(thunk, NEXT_AT) = original;
+    __atomic_store_n(patas__go_thunk_slot(thunk, call->in[3], PATAS__GO_F_NEXT),
+                     original, __ATOMIC_RELEASE);
+    call->out[4] = (uintptr_t)patas__go_thunk_slot(thunk, call->in[3],
+                                                   PATAS__GO_F_REACHED);
     if (call->in[6]) /* the first caller may ask for it */
         __atomic_store_n((uintptr_t *)(uintptr_t)call->in[6], original,
                          __ATOMIC_RELEASE);
@@ -404,8 +391,7 @@ static patas_status install(struct patas__go_call *call, patas_batch *batch,
 
 /* Everything behind the thunk. */
 static patas_status replace(struct patas__go_call *call, uintptr_t entry,
-                            uintptr_t thunk, unsigned kind,
-                            const struct patas__go_head *head)
+                            uintptr_t thunk, const struct patas__go_head *head)
 {
     patas_patch *patch;
     const patas_options options = {.size = sizeof options,
@@ -421,28 +407,27 @@ static patas_status replace(struct patas__go_call *call, uintptr_t entry,
         patas_batch_abort(batch);
         return status;
     }
-    return install(call, batch, patch, kind, thunk, head);
+    return install(call, batch, patch, thunk, head);
 }
 
 static void op_replace(struct patas__go_call *call)
 {
     uintptr_t entry = (uintptr_t)call->in[0], thunk = (uintptr_t)call->in[2];
-    unsigned kind = (unsigned)call->in[3];
     struct patas__go_head head = {0};
     struct patas__gofunc func;
     if (!call->in[5] &&
         (!reads_shape(call, entry, &func, &head) || !suits(call, &func, &head)))
         return;
-    if ((!thunk && !thunk_make(entry, kind, &thunk)) ||
+    if ((!thunk && patas__go_thunk_make(entry, call->in[3], &thunk)) ||
         patas__island_publish()) {
         call->error =
             (patas_error){.status = PATAS_ERR_NO_MEMORY, .target = entry};
         fail_engine(call, PATAS_ERR_NO_MEMORY);
         return;
     }
-    thunk_aim(thunk, kind, (uintptr_t)call->in[1], (uintptr_t)call->in[4]);
+    thunk_aim(thunk, call);
     call->out[1] = thunk;
-    patas_status status = replace(call, entry, thunk, kind, &head);
+    patas_status status = replace(call, entry, thunk, &head);
     if (status != PATAS_OK && !call->refusal)
         fail_engine(call, status);
 }
@@ -468,8 +453,7 @@ static void op_stats(struct patas__go_call *call)
     call->out[5] = stats.commits;
 }
 
-/* ---- the one function
- * ------------------------------------------------------------ */
+/* ---- the one function ---- */
 
 PATAS__HIDDEN void patas__go_enter(struct patas__go_call *call);
 
@@ -510,6 +494,9 @@ __attribute__((used)) void patas__go_enter(struct patas__go_call *call)
         break;
     case PATAS__GO_RESTORE:
         op_change(call, patas_restore);
+        break;
+    case PATAS__GO_GENERIC:
+        op_generic(call);
         break;
     case PATAS__GO_STATS:
         op_stats(call);

@@ -24,19 +24,14 @@ enum patas__go_op {
     PATAS__GO_INLINED = 4,  /* name, length, places, their number */
     PATAS__GO_CALLED = 5,   /* pc */
     PATAS__GO_SHAPE = 6,    /* pc */
-    PATAS__GO_REPLACE = 7,  /* entry, func value, thunk or 0, kind, key, known,
-                               where to store the original */
+    PATAS__GO_REPLACE = 7,  /* entry, func value, thunk or 0, kind and
+                               PATAS__GO_FIELDS values (thunk.h), known, where
+                               to store the original */
     PATAS__GO_SUSPEND = 8,  /* patch */
     PATAS__GO_RESUME = 9,   /* patch */
     PATAS__GO_RESTORE = 10, /* patch */
-    PATAS__GO_STATS = 11    /* struct patas_stats */
-};
-
-/* Who is to reach the replacement: what a thunk compares. */
-enum patas__go_kind {
-    PATAS__GO_ANY = 0,
-    PATAS__GO_CLOSURE = 1, /* the context register holds the key */
-    PATAS__GO_FIRST = 2    /* the first argument word holds the key */
+    PATAS__GO_STATS = 11,
+    PATAS__GO_GENERIC = 12 /* pc of the wrapper */
 };
 
 /* Refusals of the Go part; the engine's own are in `status` and `error`. */

@@ -27,7 +27,7 @@ static uint64_t word(const struct patas__pclntab *tab, const uint8_t *at)
     return tab->pointer_size == 8 ? patas__load64(at) : patas__load32(at);
 }
 
-/* ---- finding it ------------------------------------------------------- */
+/* ---- finding it ---- */
 
 /* Is a table's header at `base`? Fills in all but text and gofunc. */
 static bool header_read(struct patas__pclntab *tab)
@@ -143,7 +143,7 @@ bool patas__pclntab_find(const struct patas__image *image,
     return false;
 }
 
-/* ---- functions ---------------------------------------------------------- */
+/* ---- functions ---- */
 
 static const uint8_t *table_entry(const struct patas__pclntab *tab,
                                   uint32_t index)
@@ -252,8 +252,7 @@ bool patas__pclntab_named(const struct patas__pclntab *tab, const char *name,
     return false;
 }
 
-/* ---- values by PC ---------------------------------------------------------
- */
+/* ---- values by PC ---- */
 
 /* A pc-value table: pairs of varints, difference of the value (zigzag) and of
  * the PC, until a difference of 0 that is not the first. */
@@ -335,8 +334,7 @@ const char *patas__pclntab_line(const struct patas__pclntab *tab,
     return *length < limit - offset ? name : NULL;
 }
 
-/* ---- inlined calls
- * ----------------------------------------------------------- */
+/* ---- inlined calls ---- */
 
 static uint32_t extra_word(const struct patas__pclntab *tab,
                            const struct patas__gofunc *func, uint64_t index)
@@ -400,8 +398,7 @@ size_t patas__pclntab_inlined(
     return told;
 }
 
-/* ---- direct calls
- * --------------------------------------------------------------- */
+/* ---- direct calls ---- */
 
 /* `call rel32` and `jmp rel32`, byte-wise: what looks like one may be another
  * instruction's operand, so the answer is a strong hint, not a proof. */

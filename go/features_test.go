@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: MIT
+
+package patas_test
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/patas-dev/patas/go"
+)
+
+// ---- generic functions, closures, bound methods -----------------------------
+
+//go:noinline
+func describe[T any](x T, n int) string { return fmt.Sprint(x, "/", n) }
+
+type box[T any] struct{ v T }
+
+//go:noinline
+func (b *box[T]) get(n int) string { return fmt.Sprint(b.v, "/", n) }
+
+//go:noinline
+func (b box[T]) text(n int, s string) string { return fmt.Sprint(b.v, n, s) }
+
+func needsGenerics(t *testing.T, err error) {
+	t.Helper()
+	if err != nil && strings.Contains(err.Error(), "need Go 1.20") {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGenericFunctionOfOneTypeOnly(t *testing.T) {
+	p, err := patas.TryWrap(describe[int],
+		func(original func(int, int) string) func(int, int) string {
+			return func(x, n int) string { return "<" + original(x+1, n+1) + ">" }
+		})
+	needsGenerics(t, err)
+	defer p.Restore()
+	// string(rune) has another shape; myInt shares int's, and has its own
+	// dictionary.
+	if got := describe(1, 2); got != "<2/3>" {
+		t.Errorf("of int: %q", got)
+	}
+	if got := describe("a", 2); got != "a/2" {
+		t.Errorf("of string: %q", got)
+	}
+	type myInt int
+	if got := describe(myInt(1), 2); got != "1/2" {
+		t.Errorf("of myInt: %q", got)
+	}
+	if err := p.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if got := describe(1, 2) + p.Original()(1, 2); got != "1/21/2" {
+		t.Errorf("restored: %q", got)
+	}
+}
+
+func TestGenericMethods(t *testing.T) {
+	p, err := patas.TryWrap((*box[int]).get,
+		func(original func(*box[int], int) string) func(*box[int], int) string {
+			return func(b *box[int], n int) string {
+				return "<" + original(b, n) + ">"
+			}
+		})
+	needsGenerics(t, err)
+	defer p.Restore()
+	b, c := &box[int]{1}, &box[string]{"s"}
+	if got := b.get(2) + c.get(2); got != "<1/2>s/2" {
+		t.Errorf("%q", got)
+	}
+	q, err := patas.TryWrap(box[string].text,
+		func(original func(box[string], int, string) string) func(
+			box[string], int, string) string {
+			return func(b box[string], n int, s string) string {
+				return "<" + original(b, n, s) + ">"
+			}
+		}, patas.EvenIfInlined())
+	needsGenerics(t, err)
+	defer q.Restore()
+	if got := c.text(3, "x"); got != "<s3x>" {
+		t.Errorf("%q", got)
+	}
+}
+
+//go:noinline
+func counter(start int) func(int) int {
+	return func(n int) int { use([]byte{0}); start += n; return start }
+}
+
+func TestClosureAllOrThisOne(t *testing.T) {
+	one, two := counter(10), counter(20)
+	p := patas.During(t, one, func(n int) int { return -n })
+	if one(1) != -1 || two(1) != -1 {
+		t.Error("not all closures of the literal are replaced")
+	}
+	if got := p.Original()(1); got != 11 {
+		t.Errorf("original of the closure: %d", got)
+	}
+	if err := p.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	patas.During(t, two, func(n int) int { return -n }, patas.OnlyThisClosure())
+	if one(1) != 12 || two(1) != -1 {
+		t.Error("not only this closure is replaced")
+	}
+}
+
+func TestBoundMethodIsReplacedForItsReceiver(t *testing.T) {
+	mine, other := &account{1}, &account{2}
+	patas.WrapDuring(t, mine.add, func(original func(int) int) func(int) int {
+		return func(n int) int { return 100 * original(n) }
+	})
+	if got := mine.add(1); got != 200 {
+		t.Errorf("mine.add = %d", got)
+	}
+	if got := other.add(1); got != 3 {
+		t.Errorf("other.add = %d", got)
+	}
+}
+
+func TestOnlyReceiver(t *testing.T) {
+	mine, other := &account{1}, &account{2}
+	patas.During(t, (*account).add, func(*account, int) int { return 7 },
+		patas.OnlyReceiver(mine))
+	if mine.add(1) != 7 || other.add(1) != 3 {
+		t.Error(mine, other)
+	}
+}
+
+//go:noinline
+func variadic(prefix string, rest ...int) string {
+	return fmt.Sprint(prefix, rest)
+}
+
+func TestVariadic(t *testing.T) {
+	patas.WrapDuring(t, variadic, func(o func(string, ...int) string) func(
+		string, ...int) string {
+		return func(p string, rest ...int) string {
+			return o(p+"!", append(rest, 9)...)
+		}
+	})
+	if got := variadic("a", 1, 2); got != "a![1 2 9]" {
+		t.Error(got)
+	}
+}
+
+// ---- by name ----------------------------------------------------------------
+
+func TestByName(t *testing.T) {
+	add := patas.ByName[func(*account, int) int](
+		"github.com/patas-dev/patas/go_test.(*account).add")
+	patas.During(t, add, func(*account, int) int { return 5 })
+	if got := (&account{}).add(1); got != 5 {
+		t.Error(got)
+	}
+	_, err := patas.TryByName[func(*account, string) int](
+		"github.com/patas-dev/patas/go_test.(*account).add")
+	wants(t, err, "arguments take 16 bytes, and should take 24")
+	_, err = patas.TryByName[func()]("no/such.Thing")
+	wants(t, err, "no function of that name is in this program")
+}
+
+func wants(t *testing.T, err error, text string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), text) {
+		t.Errorf("error %v, want one with %q", err, text)
+	}
+}
+
+// ---- stacks -------------------------------------------------------------------
+
+func TestStackedAndRestoredInAnyOrder(t *testing.T) {
+	plus := func(k int) func(func(int) int) func(int) int {
+		return func(o func(int) int) func(int) int {
+			return func(n int) int { return o(n) + k }
+		}
+	}
+	one := patas.Wrap(checked, plus(10))
+	two := patas.Wrap(checked, plus(100))
+	three := patas.Wrap(checked, plus(1000))
+	steps := []struct {
+		do   func() error
+		want int
+	}{
+		{func() error { return nil }, 1111},
+		{two.Suspend, 1011}, {two.Resume, 1111},
+		{two.Restore, 1011}, {one.Restore, 1001}, {three.Restore, 1},
+	}
+	for i, step := range steps {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		if got := checked(0); got != step.want {
+			t.Errorf("step %d: %d, want %d", i, got, step.want)
+		}
+	}
+	wants(t, two.Restore(), "restored already")
+	if live := patas.Live(); len(live) != 0 {
+		t.Error("left behind:", live)
+	}
+}
+
+func TestRestoreAllAndTheReport(t *testing.T) {
+	patas.Replace(a, b)
+	patas.Replace(checked, func(int) int { return 0 })
+	if got := fmt.Sprint(patas.Live()); !strings.Contains(got, "go_test.a ") ||
+		!strings.Contains(got, "go_test.checked") {
+		t.Error(got)
+	}
+	if err := patas.RestoreAll(); err != nil {
+		t.Fatal(err)
+	}
+	if a() != 1 || checked(1) != 2 || len(patas.Live()) != 0 {
+		t.Error(a(), checked(1), patas.Live())
+	}
+}
+
+// ---- conditions -----------------------------------------------------------------
+
+func TestConditions(t *testing.T) {
+	// a() is 1, and 2 where it is replaced.
+	letters := func(n int) string {
+		var s []byte
+		for i := 0; i < n; i++ {
+			s = append(s, " .R"[a()])
+		}
+		return string(s)
+	}
+	for _, test := range []struct {
+		want    string
+		options []patas.Option
+	}{
+		{"..R.......", []patas.Option{patas.Nth(3)}},
+		{"..RRRR....", []patas.Option{patas.NthTo(3, 6)}},
+		{"..RRRRRRRR", []patas.Option{patas.NthFrom(3)}},
+		{".R..R..R..", []patas.Option{patas.Every(2, 3)}},
+		{"R...R...R.", []patas.Option{patas.Every(1, 4)}},
+		{"..R.....R.", []patas.Option{patas.Every(3, 6)}},
+		{"RR........", []patas.Option{patas.Times(2)}},
+		{".R..R.....", []patas.Option{patas.Every(2, 3), patas.Times(2)}},
+		{"RRRRRRRRRR", []patas.Option{patas.Probability(1, 1)}},
+		{"..........", []patas.Option{patas.Probability(0, 1)}},
+	} {
+		p := patas.Replace(a, b, append(test.options, patas.EvenIfInlined())...)
+		if got := letters(10); got != test.want {
+			t.Errorf("%q, want %q", got, test.want)
+		}
+		if err := p.Restore(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	some := func(seed int64) string {
+		p := patas.Replace(a, b, patas.Probability(0.25, seed))
+		defer p.Restore()
+		return letters(4000)
+	}
+	first := some(42)
+	if n := strings.Count(first, "R"); n < 800 || n > 1200 {
+		t.Errorf("%d of 4000 with a chance of 0.25", n)
+	}
+	if some(42) != first || some(43) == first {
+		t.Error("the seed does not choose the calls")
+	}
+	_, err := patas.TryReplace(a, b, patas.Nth(0))
+	wants(t, err, "counts from 1")
+}
+
+func TestCount(t *testing.T) {
+	p := patas.Replace(a, b, patas.Count())
+	var all sync.WaitGroup
+	for i := 0; i < 8; i++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for k := 0; k < 1000; k++ {
+				a()
+			}
+		}()
+	}
+	all.Wait()
+	if err := p.Restore(); err != nil || p.Count() != 8000 {
+		t.Error(p.Count(), err)
+	}
+}
+
+func TestReturnsAndSequence(t *testing.T) {
+	patas.During(t, a, patas.Sequence[func() int](
+		patas.Results{5}, patas.Results{int8(6)}, patas.Results{}))
+	if got := fmt.Sprint(a(), a(), a(), a()); got != "5 6 0 0" {
+		t.Error(got)
+	}
+	f := patas.Returns[func(string) (error, []int)](nil, []int{1})
+	if err, list := f("x"); err != nil || !reflect.DeepEqual(list, []int{1}) {
+		t.Error(err, list)
+	}
+}
+
+// ---- scopes -----------------------------------------------------------------------
+
+func TestInThisTest(t *testing.T) {
+	for i := 0; i < 8; i++ {
+		i := i
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			patas.During(t, checked, func(int) int { return 100 + i },
+				patas.InThisTest())
+			for k := 0; k < 200; k++ {
+				child := make(chan int)
+				go func() { go func() { child <- checked(0) }() }()
+				if mine, theirs := checked(0), <-child; mine != 100+i ||
+					theirs != 100+i {
+					t.Fatalf("%d in this test, %d in a child", mine, theirs)
+				}
+			}
+		})
+	}
+	if got := checked(0); got != 1 {
+		t.Errorf("outside: %d", got)
+	}
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the engine takes for a Go replacement: a thunk in front of it.
+ *
+ *     goroutine   mov labels(%r14), %r12;  cmp label, %r12;     jne below
+ *     key         mov key, %r12;           cmp %r12, %reg;      jne below
+ *     range       the number of this call; less first; above span: below
+ *     step        ... times the inverse of step, rotated; above limit: below
+ *     chance      a hash of the number;    not below threshold: below
+ *     times       how many came this far;  not below times:     below
+ *     drop        one integer argument less
+ *                 mov value, %rdx;  jmp *(%rdx)
+ *     below:      jmp *next
+ *
+ * rdx is Go's context register, r14 the goroutine; r12 and r13 are free at an
+ * entry, and so are the flags (cmd/compile/abi-internal.md). A part is there
+ * if its bit in the kind is. All that it compares is in slots.
+ *
+ * A thunk belongs to one entry for good, so whoever is in it late finds a
+ * replacement of the right type.
+ */
+#ifndef PATAS_GOLANG_THUNK_H
+#define PATAS_GOLANG_THUNK_H
+
+#include "bytes.h"
+
+enum patas__go_kind {
+    PATAS__GO_KEY = 1,       /* bits 8 to 11: the register's number */
+    PATAS__GO_GOROUTINE = 2, /* bits 32 to 63: offset of labels in runtime.g */
+    PATAS__GO_DROP = 4,      /* bits 12 to 15: which integer argument, bits 16
+                                to 19: of how many */
+    PATAS__GO_RANGE = 8,
+    PATAS__GO_STEP = 16, /* bits 20 to 25: rotate right by; with RANGE */
+    PATAS__GO_CHANCE = 32,
+    PATAS__GO_TIMES = 64,
+    PATAS__GO_PASS = 128 /* nothing but next */
+};
+
+/* The slots, in the order of struct patas__go_call's array. */
+enum patas__go_field {
+    PATAS__GO_F_LABEL,
+    PATAS__GO_F_KEY,
+    PATAS__GO_F_CALLS, /* counts up */
+    PATAS__GO_F_FIRST,
+    PATAS__GO_F_SPAN,
+    PATAS__GO_F_INVERSE,
+    PATAS__GO_F_LIMIT,
+    PATAS__GO_F_DRAWS, /* counts up from the seed */
+    PATAS__GO_F_MIX1,
+    PATAS__GO_F_MIX2,
+    PATAS__GO_F_THRESHOLD,
+    PATAS__GO_F_REACHED, /* counts up */
+    PATAS__GO_F_TIMES,
+    PATAS__GO_F_VALUE,
+    PATAS__GO_F_NEXT,
+    PATAS__GO_FIELDS
+};
+
+enum {
+    PATAS__GO_THUNK_MAX = 256
+};
+
+/* A thunk's code, and where in it the fields are that lead to slots. */
+struct patas__go_thunk {
+    uint8_t code[PATAS__GO_THUNK_MAX];
+    unsigned size;
+    uint8_t at[PATAS__GO_FIELDS]; /* 0 = none */
+};
+
+PATAS__HIDDEN void patas__go_thunk(uint64_t kind,
+                                   struct patas__go_thunk *thunk);
+
+/* One near `entry`, its slots made; 0 or ENOMEM. */
+PATAS__HIDDEN int patas__go_thunk_make(uintptr_t entry, uint64_t kind,
+                                       uintptr_t *thunk);
+
+/* The slot of a field, or NULL. */
+PATAS__HIDDEN uintptr_t *patas__go_thunk_slot(uintptr_t thunk, uint64_t kind,
+                                              enum patas__go_field field);
+
+#endif
