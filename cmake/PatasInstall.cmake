@@ -13,11 +13,27 @@ install(
 install(FILES "${PROJECT_SOURCE_DIR}/include/patas.h"
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 
+if(PATAS_SYMBOLS)
+  # A file of its own: who wants the engine only needs no elfutils.
+  install(
+    TARGETS patas_symbols
+    EXPORT patasSymbolsTargets
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+  install(FILES "${PROJECT_SOURCE_DIR}/include/patas/symbols.h"
+          DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/patas")
+endif()
+
 set(patas_cmake_dir "${CMAKE_INSTALL_LIBDIR}/cmake/patas")
 install(
   EXPORT patasTargets
   NAMESPACE patas::
   DESTINATION "${patas_cmake_dir}")
+if(PATAS_SYMBOLS)
+  install(
+    EXPORT patasSymbolsTargets
+    NAMESPACE patas::
+    DESTINATION "${patas_cmake_dir}")
+endif()
 configure_package_config_file(
   cmake/patasConfig.cmake.in "${PROJECT_BINARY_DIR}/patasConfig.cmake"
   INSTALL_DESTINATION "${patas_cmake_dir}"
@@ -47,6 +63,12 @@ else()
 endif()
 configure_file(cmake/patas.pc.in "${PROJECT_BINARY_DIR}/patas.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/patas.pc" DESTINATION "${patas_pc_dir}")
+if(PATAS_SYMBOLS)
+  configure_file(cmake/patas-symbols.pc.in
+                 "${PROJECT_BINARY_DIR}/patas-symbols.pc" @ONLY)
+  install(FILES "${PROJECT_BINARY_DIR}/patas-symbols.pc"
+          DESTINATION "${patas_pc_dir}")
+endif()
 
 # A page answers to every name in its NAME section: the first by its own file,
 # the others by a one-line page that includes it (man(1) follows it).

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Replacing by name, and names that are not loaded yet.
+ *
+ * The dynamic linker calls an empty function, r_brk, each time its list
+ * changed: debuggers have their breakpoint there (System V ABI, <link.h>).
+ * patas replaces it. At that moment the new module is mapped and on the list,
+ * nothing is relocated, and no constructor has run, so the first call of the
+ * function is already the replacement's. dlopen() itself can't be replaced for
+ * this: it looks at its return address, to know whose RUNPATH counts.
+ *
+ * The linker's lock is held by the thread that is there. So nothing in this
+ * library asks the linker for anything while it holds the lock that is taken
+ * here.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct patas_pending {
+    struct patas_pending *next;
+    char *spec;
+    patas_fn replacement;
+    patas_options options;
+    patas_patch *patch;
+    patas_error error; /* why there is no patch yet */
+};
+
+static pthread_mutex_t pending_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_t pending_owner;
+static int pending_locked;
+static struct patas_pending *pending_list;
+static patas_patch *pending_hook; /* on r_brk */
+
+/* A thread that is interrupted by dlopen() within this file comes again. */
+static bool pending_enter(void)
+{
+    if (__atomic_load_n(&pending_locked, __ATOMIC_ACQUIRE) &&
+        pthread_equal(pending_owner, pthread_self()))
+        return false;
+    pthread_mutex_lock(&pending_lock);
+    pending_owner = pthread_self();
+    __atomic_store_n(&pending_locked, 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+static void pending_leave(void)
+{
+    __atomic_store_n(&pending_locked, 0, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&pending_lock);
+}
+
+static patas_status replace_found(const char *spec, patas_fn replacement,
+                                  const patas_options *options,
+                                  patas_patch **patch, patas_error *error)
+{
+    patas_options own = {sizeof own, 0, NULL};
+    patas_fn target;
+
+    if (options && options->size != sizeof own)
+        return patas__symbols_fail(error, PATAS_ERR_ARGUMENT, 0);
+    if (options)
+        own = *options;
+    own.flags |= PATAS_ENTRY;
+    patas_status status = patas_find(spec, &target, error);
+    if (status != PATAS_OK)
+        return status;
+    return patas_replace_with(target, replacement, &own, patch, error);
+}
+
+patas_status patas_replace_name(const char *spec, patas_fn replacement,
+                                const patas_options *options,
+                                patas_patch **patch, patas_error *error)
+{
+    if (!patch)
+        return patas__symbols_fail(error, PATAS_ERR_ARGUMENT, 0);
+    *patch = NULL;
+    return replace_found(spec, replacement, options, patch, error);
+}
+
+/* Relocations that the linker is about to write into code would spoil a patch,
+ * or the patch them. */
+static bool text_is_relocated(const char *spec)
+{
+    struct patas__spec parsed;
+    bool relocated = false;
+
+    if (patas__symbols_enter(NULL) != PATAS_OK)
+        return true;
+    if (patas__spec_parse(spec, &parsed)) {
+        struct patas__matches matches = {0};
+        patas__find(&parsed, &matches);
+        for (size_t i = 0; i < matches.count; i++) {
+            GElf_Shdr header;
+            Elf *elf = matches.items[i].module->elf;
+            Elf_Scn *section = patas__elf_section(elf, ".dynamic", &header);
+            Elf_Data *data = section ? elf_getdata(section, NULL) : NULL;
+            GElf_Dyn entry;
+            for (int k = 0; data && gelf_getdyn(data, k, &entry); k++)
+                relocated |= entry.d_tag == DT_TEXTREL ||
+                             (entry.d_tag == DT_FLAGS &&
+                              (entry.d_un.d_val & DF_TEXTREL));
+        }
+        free(matches.items);
+    }
+    patas__spec_free(&parsed);
+    patas__symbols_leave();
+    return relocated;
+}
+
+static void pending_try(struct patas_pending *one, bool relocating)
+{
+    if (one->patch || (relocating && text_is_relocated(one->spec)))
+        return;
+    (void)replace_found(one->spec, one->replacement, &one->options, &one->patch,
+                        &one->error);
+}
+
+static void pending_on_change(void)
+{
+    patas_fn original = patas_original(pending_hook);
+    int saved = errno;
+
+    if (original)
+        original();
+    if (_r_debug.r_state == RT_CONSISTENT && !patas__symbols_held() &&
+        pending_enter()) {
+        for (struct patas_pending *one = pending_list; one; one = one->next)
+            pending_try(one, true);
+        pending_leave();
+    }
+    errno = saved;
+}
+
+/* Again, if somebody restored all patches meanwhile. */
+static patas_status pending_watch(patas_error *error)
+{
+    const patas_options options = {sizeof options, PATAS_ENTRY, NULL};
+
+    if (pending_hook && patas_original(pending_hook))
+        return PATAS_OK;
+    if (!_r_debug.r_brk) /* a static program loads nothing */
+        return patas__symbols_fail(error, PATAS_ERR_UNSUPPORTED, 0);
+    return patas_replace_with((patas_fn)_r_debug.r_brk, pending_on_change,
+                              &options, &pending_hook, error);
+}
+
+static bool may_come(patas_status status)
+{
+    return status == PATAS_ERR_NOT_FOUND || status == PATAS_ERR_UNSUPPORTED;
+}
+
+static struct patas_pending *pending_new(const char *spec, patas_fn replacement,
+                                         const patas_options *options)
+{
+    struct patas_pending *one = calloc(1, sizeof *one);
+
+    if (!one || !(one->spec = strdup(spec))) {
+        free(one);
+        return NULL;
+    }
+    one->replacement = replacement;
+    one->options.size = sizeof one->options;
+    if (options)
+        one->options = *options;
+    return one;
+}
+
+patas_status patas_replace_pending(const char *spec, patas_fn replacement,
+                                   const patas_options *options,
+                                   patas_pending **pending, patas_error *error)
+{
+    patas_status status = PATAS_OK;
+
+    if (!pending || !spec || !replacement ||
+        (options && options->size != sizeof *options))
+        return patas__symbols_fail(error, PATAS_ERR_ARGUMENT, 0);
+    *pending = NULL;
+    struct patas_pending *one = pending_new(spec, replacement, options);
+    if (!one)
+        return patas__symbols_fail(error, PATAS_ERR_NO_MEMORY, ENOMEM);
+    if (!pending_enter()) {
+        status = patas__symbols_fail(error, PATAS_ERR_BUSY, 0);
+    } else {
+        /* Watched before it is looked for: a dlopen() between the two is
+         * waited for by whoever it is in. */
+        status = pending_watch(error);
+        if (status == PATAS_OK) {
+            pending_try(one, false);
+            if (!one->patch && !may_come(one->error.status)) {
+                status = one->error.status;
+                if (error)
+                    *error = one->error;
+            } else {
+                one->next = pending_list;
+                pending_list = one;
+                *pending = one;
+            }
+        }
+        pending_leave();
+    }
+    if (!*pending) {
+        free(one->spec);
+        free(one);
+    }
+    return status;
+}
+
+patas_patch *patas_pending_patch(const patas_pending *pending,
+                                 patas_error *error)
+{
+    struct patas_pending *one = (struct patas_pending *)(uintptr_t)pending;
+    patas_patch *patch = NULL;
+
+    if (!one) {
+        patas__symbols_fail(error, PATAS_ERR_ARGUMENT, 0);
+        return NULL;
+    }
+    if (!pending_enter()) {
+        patas__symbols_fail(error, PATAS_ERR_BUSY, 0);
+        return NULL;
+    }
+    pending_try(one, false);
+    patch = one->patch;
+    if (!patch && error)
+        *error = one->error;
+    pending_leave();
+    return patch;
+}
+
+void patas_pending_free(patas_pending *pending)
+{
+    if (!pending || !pending_enter())
+        return;
+    for (struct patas_pending **at = &pending_list; *at; at = &(*at)->next) {
+        if (*at == pending) {
+            *at = pending->next;
+            break;
+        }
+    }
+    pending_leave();
+    free(pending->spec);
+    free(pending);
+}

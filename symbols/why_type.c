@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Types of functions, from debug info: written as C writes them, and compared
+ * as the calling convention sees them and as a reader would.
+ */
+#include "why.h"
+
+#include <dwarf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    TYPE_DEPTH = 32,
+    TYPE_ARGUMENTS = 64
+};
+
+/* The type that a DIE has; false for void. */
+static bool type_of(const Dwarf_Die *die, Dwarf_Die *type)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Die copy = *die;
+
+    return dwarf_attr_integrate(&copy, DW_AT_type, &attribute) &&
+           dwarf_formref_die(&attribute, type);
+}
+
+static void type_text(struct patas__text *text, const Dwarf_Die *die,
+                      unsigned depth);
+
+/* What `die` points to, is const of, ...; void if it says nothing. */
+static void inner_text(struct patas__text *text, const Dwarf_Die *die,
+                       unsigned depth)
+{
+    Dwarf_Die inner;
+
+    if (type_of(die, &inner))
+        type_text(text, &inner, depth + 1);
+    else
+        patas__text_add(text, "void");
+}
+
+static void pointer_text(struct patas__text *text, const Dwarf_Die *die,
+                         unsigned depth, const char *sign)
+{
+    Dwarf_Die inner;
+
+    if (type_of(die, &inner) && dwarf_tag(&inner) == DW_TAG_subroutine_type) {
+        inner_text(text, &inner, depth + 1);
+        patas__text_add(text, " (%s)()", sign);
+        return;
+    }
+    inner_text(text, die, depth);
+    bool pointers = text->length && text->bytes[text->length - 1] == '*';
+    patas__text_add(text, "%s%s", pointers ? "" : " ", sign);
+}
+
+static void named_text(struct patas__text *text, const Dwarf_Die *die,
+                       const char *word)
+{
+    const char *name = patas__die_name(die);
+    patas__text_add(text, "%s%s", name ? word : "",
+                    name ? name : "(anonymous)");
+}
+
+static bool is_c(const Dwarf_Die *die)
+{
+    Dwarf_Die copy = *die, unit;
+    int language;
+
+    if (!dwarf_diecu(&copy, &unit, NULL, NULL))
+        return true;
+    language = dwarf_srclang(&unit);
+    return language == DW_LANG_C89 || language == DW_LANG_C ||
+           language == DW_LANG_C99 || language == DW_LANG_C11;
+}
+
+static void type_text(struct patas__text *text, const Dwarf_Die *die,
+                      unsigned depth)
+{
+    Dwarf_Die copy = *die;
+
+    if (depth > TYPE_DEPTH) {
+        patas__text_add(text, "...");
+        return;
+    }
+    switch (dwarf_tag(&copy)) {
+    case DW_TAG_pointer_type:
+        pointer_text(text, die, depth, "*");
+        break;
+    case DW_TAG_reference_type:
+        pointer_text(text, die, depth, "&");
+        break;
+    case DW_TAG_rvalue_reference_type:
+        pointer_text(text, die, depth, "&&");
+        break;
+    case DW_TAG_const_type:
+        patas__text_add(text, "const ");
+        inner_text(text, die, depth);
+        break;
+    case DW_TAG_volatile_type:
+        patas__text_add(text, "volatile ");
+        inner_text(text, die, depth);
+        break;
+    case DW_TAG_restrict_type:
+        inner_text(text, die, depth);
+        break;
+    case DW_TAG_structure_type:
+        named_text(text, die, is_c(die) ? "struct " : "");
+        break;
+    case DW_TAG_union_type:
+        named_text(text, die, is_c(die) ? "union " : "");
+        break;
+    case DW_TAG_enumeration_type:
+        named_text(text, die, is_c(die) ? "enum " : "");
+        break;
+    case DW_TAG_array_type:
+        inner_text(text, die, depth);
+        patas__text_add(text, "[]");
+        break;
+    default:
+        named_text(text, die, "");
+    }
+}
+
+/* Parameters in order; `type[i].addr` is NULL for one without a type. */
+struct parameters {
+    Dwarf_Die type[TYPE_ARGUMENTS];
+    size_t count;
+    bool open; /* ... */
+};
+
+static void parameters_of(const Dwarf_Die *function, struct parameters *out)
+{
+    Dwarf_Die source = *function, die, origin;
+
+    memset(out, 0, sizeof *out);
+    /* The concrete instance may lack what it has not kept. */
+    patas__die_origin(function, &origin);
+    source = origin;
+    if (dwarf_child(&source, &die))
+        return;
+    for (;;) {
+        int tag = dwarf_tag(&die);
+        if (tag == DW_TAG_unspecified_parameters)
+            out->open = true;
+        if (tag == DW_TAG_formal_parameter && out->count < TYPE_ARGUMENTS) {
+            if (!type_of(&die, &out->type[out->count]))
+                out->type[out->count].addr = NULL;
+            out->count++;
+        }
+        Dwarf_Die next;
+        if (dwarf_siblingof(&die, &next) ||
+            dwarf_dieoffset(&next) <= dwarf_dieoffset(&die))
+            return;
+        die = next;
+    }
+}
+
+char *patas__prototype(struct patas__arena *arena, Dwarf_Die *function,
+                       const char *name)
+{
+    struct patas__text text = {0};
+    struct parameters parameters;
+    size_t length = strcspn(name, "(");
+
+    inner_text(&text, function, 0);
+    bool pointer = text.length && text.bytes[text.length - 1] == '*';
+    patas__text_add(&text, "%s%.*s(", pointer ? "" : " ", (int)length, name);
+    parameters_of(function, &parameters);
+    for (size_t i = 0; i < parameters.count; i++) {
+        patas__text_add(&text, "%s", i ? ", " : "");
+        if (parameters.type[i].addr)
+            type_text(&text, &parameters.type[i], 0);
+    }
+    if (parameters.open)
+        patas__text_add(&text, "%s", parameters.count ? ", ..." : "...");
+    if (!parameters.count && !parameters.open)
+        patas__text_add(&text, "void");
+    patas__text_add(&text, ")");
+    char *copy = patas__arena_text(arena, text.bytes);
+    free(text.bytes);
+    return copy;
+}
+
+/* Behind names and qualifiers. False: void. */
+static bool strip(const Dwarf_Die *die, Dwarf_Die *out)
+{
+    *out = *die;
+    for (unsigned depth = 0; depth < TYPE_DEPTH; depth++) {
+        int tag = dwarf_tag(out);
+        if (tag != DW_TAG_typedef && tag != DW_TAG_const_type &&
+            tag != DW_TAG_volatile_type && tag != DW_TAG_restrict_type &&
+            tag != DW_TAG_atomic_type)
+            return true;
+        Dwarf_Die inner;
+        if (!type_of(out, &inner))
+            return false;
+        *out = inner;
+    }
+    return true;
+}
+
+static bool is_address(int tag)
+{
+    return tag == DW_TAG_pointer_type || tag == DW_TAG_reference_type ||
+           tag == DW_TAG_rvalue_reference_type;
+}
+
+static bool same_type(const Dwarf_Die *a, const Dwarf_Die *b, unsigned depth);
+
+/* void * goes with everything. */
+static bool same_pointed(const Dwarf_Die *a, const Dwarf_Die *b, unsigned depth)
+{
+    Dwarf_Die x, y, bare_x, bare_y;
+
+    if (!type_of(a, &x) || !type_of(b, &y) || !strip(&x, &bare_x) ||
+        !strip(&y, &bare_y))
+        return true;
+    if (dwarf_tag(&bare_x) == DW_TAG_subroutine_type ||
+        dwarf_tag(&bare_y) == DW_TAG_subroutine_type)
+        return dwarf_tag(&bare_x) == dwarf_tag(&bare_y);
+    return same_type(&bare_x, &bare_y, depth + 1);
+}
+
+static Dwarf_Word number_of(Dwarf_Die *die, unsigned name)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word value = 0;
+
+    if (dwarf_attr_integrate(die, name, &attribute))
+        (void)dwarf_formudata(&attribute, &value);
+    return value;
+}
+
+static bool is_number(int tag)
+{
+    return tag == DW_TAG_base_type || tag == DW_TAG_enumeration_type;
+}
+
+/* int and enum of the same size pass alike; char and signed char, too. */
+static bool same_number(Dwarf_Die *a, Dwarf_Die *b)
+{
+    bool both =
+        dwarf_tag(a) == DW_TAG_base_type && dwarf_tag(b) == DW_TAG_base_type;
+    Dwarf_Word x = number_of(a, DW_AT_encoding);
+    Dwarf_Word y = number_of(b, DW_AT_encoding);
+
+    if (number_of(a, DW_AT_byte_size) != number_of(b, DW_AT_byte_size))
+        return false;
+    if (!both)
+        return (dwarf_tag(a) != DW_TAG_base_type || x != DW_ATE_float) &&
+               (dwarf_tag(b) != DW_TAG_base_type || y != DW_ATE_float);
+    if (x == DW_ATE_signed_char || x == DW_ATE_unsigned_char)
+        return y == DW_ATE_signed_char || y == DW_ATE_unsigned_char;
+    return x == y;
+}
+
+static bool same_type(const Dwarf_Die *a, const Dwarf_Die *b, unsigned depth)
+{
+    Dwarf_Die x, y;
+
+    if (depth > TYPE_DEPTH)
+        return true;
+    bool known_x = strip(a, &x), known_y = strip(b, &y);
+    if (!known_x || !known_y)
+        return known_x == known_y;
+    int tag_x = dwarf_tag(&x), tag_y = dwarf_tag(&y);
+    if (is_address(tag_x) && is_address(tag_y))
+        return same_pointed(&x, &y, depth);
+    if (is_number(tag_x) && is_number(tag_y))
+        return same_number(&x, &y);
+    bool record_x =
+        tag_x == DW_TAG_structure_type || tag_x == DW_TAG_class_type;
+    bool record_y =
+        tag_y == DW_TAG_structure_type || tag_y == DW_TAG_class_type;
+    if (tag_x != tag_y && !(record_x && record_y))
+        return false;
+    const char *name_x = patas__die_name(&x), *name_y = patas__die_name(&y);
+    if (name_x && name_y && strcmp(name_x, name_y))
+        return false;
+    Dwarf_Word size_x = number_of(&x, DW_AT_byte_size);
+    Dwarf_Word size_y = number_of(&y, DW_AT_byte_size);
+    return !size_x || !size_y || size_x == size_y; /* 0: only declared */
+}
+
+static void add_difference(struct patas__why *work, const char *what,
+                           const Dwarf_Die *own, const Dwarf_Die *other)
+{
+    struct patas__text text = {0};
+
+    patas__text_add(&text, "%s differs: ", what);
+    if (own)
+        type_text(&text, own, 0);
+    else
+        patas__text_add(&text, "void");
+    patas__text_add(&text, ", ");
+    if (other)
+        type_text(&text, other, 0);
+    else
+        patas__text_add(&text, "void");
+    patas__why_add(work, PATAS_WHY_PROTOTYPE, work->why.symbol.address,
+                   work->plain, NULL, 0, text.bytes);
+    free(text.bytes);
+}
+
+static void compare_results(struct patas__why *work, const Dwarf_Die *own,
+                            const Dwarf_Die *other)
+{
+    Dwarf_Die x, y, bare;
+    bool some_x = type_of(own, &x) && strip(&x, &bare);
+    bool some_y = type_of(other, &y) && strip(&y, &bare);
+
+    if (some_x != some_y || (some_x && !same_type(&x, &y, 0)))
+        add_difference(work, "the result", some_x ? &x : NULL,
+                       some_y ? &y : NULL);
+}
+
+static void compare_parameters(struct patas__why *work, const Dwarf_Die *own,
+                               const Dwarf_Die *other)
+{
+    struct parameters x, y;
+    char what[64];
+
+    parameters_of(own, &x);
+    parameters_of(other, &y);
+    for (size_t i = 0; i < x.count && i < y.count; i++) {
+        if (!x.type[i].addr || !y.type[i].addr ||
+            same_type(&x.type[i], &y.type[i], 0))
+            continue;
+        snprintf(what, sizeof what, "argument %zu", i + 1);
+        add_difference(work, what, &x.type[i], &y.type[i]);
+    }
+    if (x.count == y.count && x.open == y.open)
+        return;
+    char text[128];
+    snprintf(text, sizeof text, "the number of arguments differs: %zu%s, %zu%s",
+             x.count, x.open ? " or more" : "", y.count,
+             y.open ? " or more" : "");
+    patas__why_add(work, PATAS_WHY_PROTOTYPE, work->why.symbol.address,
+                   work->plain, NULL, 0, text);
+}
+
+void patas__why_types(struct patas__why *work, uintptr_t replacement)
+{
+    Dwarf_Die other;
+
+    if (!replacement || !work->has_die)
+        return;
+    struct patas__module *module = patas__module_at(replacement);
+    if (module)
+        patas__module_read(module);
+    if (!module || !patas__die_at(module, replacement - module->bias, &other)) {
+        patas__why_add(work, PATAS_WHY_NO_DEBUG_INFO, replacement,
+                       "the replacement", NULL, 0,
+                       "no debug info: its type is not compared");
+        return;
+    }
+    compare_results(work, &work->die, &other);
+    compare_parameters(work, &work->die, &other);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* Whose patches are in this process. */
+#include "live/expect.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <patas/symbols.h>
+
+KEEP int victim(int x)
+{
+    __asm__ volatile(".nops 16");
+    return x + 1;
+}
+KEEP int other(int x)
+{
+    __asm__ volatile(".nops 16");
+    return x + 2;
+}
+KEEP int fake(int x)
+{
+    return x + 1000;
+}
+
+static void overwrite(patas_fn function, const void *bytes, size_t size)
+{
+    uintptr_t page = (uintptr_t)function & ~(uintptr_t)4095;
+    ck_assert_int_eq(
+        mprotect((void *)page, 8192, PROT_READ | PROT_WRITE | PROT_EXEC), 0);
+    memcpy((void *)(uintptr_t)function, bytes, size);
+    ck_assert_int_eq(mprotect((void *)page, 8192, PROT_READ | PROT_EXEC), 0);
+}
+
+static void jump_to(patas_fn from, uintptr_t to)
+{
+    uint8_t jump[5] = {0xe9};
+    int32_t distance = (int32_t)(to - ((uintptr_t)from + 5));
+    memcpy(jump + 1, &distance, 4);
+    overwrite(from, jump, sizeof jump);
+}
+
+/* The one on `function`; the whole list is the caller's to free. */
+static const patas_foreign *patch_of(const patas_foreign_list *list,
+                                     const char *function)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (!strcmp(list->patches[i].function, function))
+            return &list->patches[i];
+    }
+    return NULL;
+}
+
+static patas_foreign_list *all(const char *module)
+{
+    patas_foreign_list *list = NULL;
+    OK(patas_foreign_find(module, &list, &error));
+    return list;
+}
+
+START_TEST(an_untouched_process_has_none)
+{
+    patas_foreign_list *list = all(NULL);
+    ck_assert_msg(list->count == 0, "%s",
+                  list->count ? list->patches[0].text : "");
+    ck_assert_uint_eq(list->unread_count, 0);
+    patas_foreign_free(list);
+}
+END_TEST
+
+START_TEST(somebody_else_s_jump_has_an_owner)
+{
+    jump_to((patas_fn)victim, (uintptr_t)fake);
+    patas_foreign_list *list = all("symbols_foreign");
+    const patas_foreign *found = patch_of(list, "victim");
+    ck_assert_uint_eq(list->count, 1);
+    ck_assert_ptr_nonnull(found);
+    ck_assert_int_eq(found->ours, 0);
+    ck_assert_uint_eq(found->target, (uintptr_t)fake);
+    ck_assert_ptr_nonnull(strstr(found->owner, "symbols_foreign"));
+    ck_assert_uint_ge(found->size, 1);
+    ck_assert_uint_le(found->size, 5);
+    ck_assert_int_eq(memcmp(found->mapped, (void *)found->address,
+                            found->size < 16 ? found->size : 16),
+                     0);
+    ck_assert_int_ne(memcmp(found->mapped, found->on_disk, found->size), 0);
+    ck_assert_ptr_nonnull(strstr(found->text, "? not ours: e9"));
+    patas_foreign_free(list);
+    list = all("libc");
+    ck_assert_uint_eq(list->count, 0);
+    patas_foreign_free(list);
+}
+END_TEST
+
+START_TEST(a_trampoline_is_followed)
+{
+    /* jmp *2(%rip); ud2; address: as many libraries have it. */
+    uint8_t *page = mmap(
+        (void *)(((uintptr_t)victim & ~0xfffffful) + (64 << 20)), 4096,
+        PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(page, MAP_FAILED);
+    memcpy(page, "\xff\x25\x02\x00\x00\x00\x0f\x0b", 8);
+    uintptr_t to = (uintptr_t)getpid;
+    memcpy(page + 8, &to, 8);
+    jump_to((patas_fn)victim, (uintptr_t)page);
+    /* movabs $0, %rax ...: memory without a jump is where it ends. */
+    memcpy(page + 64, "\xc3", 1);
+    jump_to((patas_fn)other, (uintptr_t)page + 64);
+    patas_foreign_list *list = all("symbols_foreign");
+    const patas_foreign *found = patch_of(list, "victim");
+    ck_assert_ptr_nonnull(found);
+    ck_assert_uint_eq(found->target, to);
+    ck_assert_ptr_nonnull(strstr(found->owner, "libc.so.6"));
+    found = patch_of(list, "other");
+    ck_assert_ptr_nonnull(found);
+    ck_assert_uint_eq(found->target, (uintptr_t)page + 64);
+    ck_assert_str_eq(found->owner, "anonymous memory");
+    patas_foreign_free(list);
+}
+END_TEST
+
+START_TEST(our_own_are_told_from_others)
+{
+    patas_patch *patch;
+    OK(PATAS_REPLACE(victim, fake, &patch, &error));
+    jump_to((patas_fn)other, (uintptr_t)fake);
+    patas_foreign_list *list = all("symbols_foreign");
+    ck_assert_ptr_nonnull(patch_of(list, "victim"));
+    ck_assert_int_eq(patch_of(list, "victim")->ours, 1);
+    ck_assert_uint_eq(patch_of(list, "victim")->target, (uintptr_t)fake);
+    ck_assert_int_eq(patch_of(list, "other")->ours, 0);
+    patas_foreign_free(list);
+    OK(patas_restore(patch, &error));
+    list = all("symbols_foreign");
+    ck_assert_ptr_null(patch_of(list, "victim"));
+    patas_foreign_free(list);
+}
+END_TEST
+
+START_TEST(a_breakpoint_is_called_one)
+{
+    overwrite((patas_fn)victim, "\xcc", 1);
+    patas_foreign_list *list = all("symbols_foreign");
+    const patas_foreign *found = patch_of(list, "victim");
+    ck_assert_ptr_nonnull(found);
+    ck_assert_ptr_nonnull(strstr(found->text, "breakpoint"));
+    ck_assert_uint_eq(found->target, 0);
+    patas_foreign_free(list);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, an_untouched_process_has_none);
+    tcase_add_test(tests, somebody_else_s_jump_has_an_owner);
+    tcase_add_test(tests, a_trampoline_is_followed);
+    tcase_add_test(tests, our_own_are_told_from_others);
+    tcase_add_test(tests, a_breakpoint_is_called_one);
+}
+
+EXPECT_MAIN("foreign", add_tests)

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reasons that the C library and the C++ library of this machine give.
+ * What needs the C library's debug symbols is asked only where they are.
+ */
+#include "live/expect.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/auxv.h>
+#include <time.h>
+
+#include <patas/symbols.h>
+
+static patas_why_info *ask(const char *spec)
+{
+    patas_why_info *why = NULL;
+    OK(patas_why(spec, NULL, &why, &error));
+    return why;
+}
+
+static int names(const patas_why_info *why, patas_why_kind kind,
+                 const char *name)
+{
+    for (size_t i = 0; i < why->item_count; i++) {
+        if (why->items[i].kind == kind && !strcmp(why->items[i].name, name))
+            return 1;
+    }
+    return 0;
+}
+
+START_TEST(open_has_a_family)
+{
+    patas_why_info *why = ask("open");
+    ck_assert(names(why, PATAS_WHY_FAMILY, "openat"));
+    ck_assert(names(why, PATAS_WHY_FAMILY, "__open_2"));
+    ck_assert(names(why, PATAS_WHY_FAMILY, "creat"));
+    ck_assert(names(why, PATAS_WHY_ALIAS, "open64"));
+    ck_assert(!names(why, PATAS_WHY_FAMILY, "open64"));
+    patas_why_free(why);
+    why = ask("qsort@libc");
+    ck_assert_uint_eq(why->count[PATAS_WHY_FAMILY], 0);
+    patas_why_free(why);
+}
+END_TEST
+
+START_TEST(the_library_s_own_calls_bypass)
+{
+    patas_fn hidden;
+    if (patas_find("__open_nocancel@libc", &hidden, NULL) != PATAS_OK)
+        return; /* no debug symbols of the C library */
+    patas_why_info *why = ask("open");
+    ck_assert_uint_ge(why->count[PATAS_WHY_BYPASS], 1);
+    ck_assert(names(why, PATAS_WHY_BYPASS, "__open_nocancel") ||
+              names(why, PATAS_WHY_BYPASS, "__open64_nocancel"));
+    patas_why_free(why);
+    why = ask("qsort@libc");
+    ck_assert_uint_eq(why->count[PATAS_WHY_BYPASS], 0);
+    patas_why_free(why);
+}
+END_TEST
+
+START_TEST(fortified_kin_is_offered)
+{
+    patas_why_info *why = ask("memcpy");
+    ck_assert(names(why, PATAS_WHY_FAMILY, "__memcpy_chk"));
+    ck_assert(why->symbol.flags & PATAS_SYMBOL_IFUNC);
+    patas_why_free(why);
+    why = ask("snprintf");
+    ck_assert(names(why, PATAS_WHY_FAMILY, "__snprintf_chk"));
+    patas_why_free(why);
+}
+END_TEST
+
+START_TEST(older_versions_are_named)
+{
+    if (!dlvsym(RTLD_DEFAULT, "memcpy", "GLIBC_2.2.5"))
+        return;
+    patas_why_info *why = ask("memcpy");
+    ck_assert_uint_ge(why->count[PATAS_WHY_VERSION], 1);
+    patas_why_free(why);
+    why = ask("malloc");
+    ck_assert_uint_eq(why->count[PATAS_WHY_VERSION], 0);
+    patas_why_free(why);
+}
+END_TEST
+
+START_TEST(time_is_the_kernel_s)
+{
+    if (!getauxval(AT_SYSINFO_EHDR))
+        return;
+    patas_why_info *why = ask("time");
+    ck_assert_uint_eq(why->count[PATAS_WHY_VDSO], 1);
+    ck_assert_uint_eq(why->count[PATAS_WHY_REFUSED], 1);
+    ck_assert_int_eq(why->plan.form, PATAS_FORM_NONE);
+    patas_why_free(why);
+    why = ask("clock_gettime");
+    ck_assert_uint_eq(why->count[PATAS_WHY_VDSO], 0);
+    ck_assert_uint_eq(why->count[PATAS_WHY_REFUSED], 0);
+    patas_why_free(why);
+}
+END_TEST
+
+START_TEST(other_modules_copies_are_named)
+{
+    ck_assert_ptr_nonnull(dlopen("libm.so.6", RTLD_NOW));
+    patas_why_info *why = ask("frexp@libc");
+    ck_assert_uint_ge(why->count[PATAS_WHY_COPY], 1);
+    patas_why_free(why);
+    why = ask("qsort@libc");
+    ck_assert_uint_eq(why->count[PATAS_WHY_COPY], 0);
+    patas_why_free(why);
+}
+END_TEST
+
+START_TEST(refusals_are_the_engine_s)
+{
+    patas_why_info *why = ask("vfork");
+    ck_assert_uint_eq(why->count[PATAS_WHY_REFUSED], 1);
+    patas_why_free(why);
+}
+END_TEST
+
+START_TEST(functions_of_the_cxx_library)
+{
+    ck_assert_ptr_nonnull(dlopen("libstdc++.so.6", RTLD_NOW | RTLD_GLOBAL));
+    patas_why_info *why = ask("std::ios_base::Init::Init()");
+    ck_assert_int_ne(why->plan.form, PATAS_FORM_NONE);
+    /* Two mangled names, one demangled: the complete and the base one. */
+    ck_assert_uint_eq(why->count[PATAS_WHY_ALIAS], 1);
+    ck_assert_uint_eq(why->count[PATAS_WHY_REFUSED], 0);
+    patas_why_free(why);
+}
+END_TEST
+
+START_TEST(misses_and_ambiguities_are_failures)
+{
+    patas_why_info *why = (patas_why_info *)1;
+    patas_error error;
+    ck_assert_int_eq(patas_why("no_such_function_at_all", NULL, &why, &error),
+                     PATAS_ERR_NOT_FOUND);
+    ck_assert_ptr_null(why);
+    ck_assert_ptr_nonnull(dlopen("libm.so.6", RTLD_NOW | RTLD_GLOBAL));
+    ck_assert_int_eq(patas_why("frexp", NULL, &why, &error),
+                     PATAS_ERR_AMBIGUOUS);
+    ck_assert_int_eq(patas_why("", NULL, &why, &error), PATAS_ERR_ARGUMENT);
+    ck_assert_int_eq(patas_why("f", NULL, NULL, &error), PATAS_ERR_ARGUMENT);
+    patas_why_free(NULL);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, open_has_a_family);
+    tcase_add_test(tests, the_library_s_own_calls_bypass);
+    tcase_add_test(tests, fortified_kin_is_offered);
+    tcase_add_test(tests, older_versions_are_named);
+    tcase_add_test(tests, time_is_the_kernel_s);
+    tcase_add_test(tests, other_modules_copies_are_named);
+    tcase_add_test(tests, refusals_are_the_engine_s);
+    tcase_add_test(tests, functions_of_the_cxx_library);
+    tcase_add_test(tests, misses_and_ambiguities_are_failures);
+}
+
+EXPECT_MAIN("why_libraries", add_tests)
