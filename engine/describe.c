@@ -383,7 +383,7 @@ static int tell_perf(const struct patas__piece *pieces, size_t count)
     return err;
 }
 
-static int tell(unsigned channel, struct pieces *pieces)
+static int tell_channel(unsigned channel, struct pieces *pieces)
 {
     int err = 0;
     sort_pieces(pieces);
@@ -431,7 +431,7 @@ static int tell_of(unsigned channel, const struct patas__member *members,
     for (uint32_t i = 1; !members && i < patas__patch_count(); i++)
         add_patch(&pieces, i, channel);
     if (pieces.count || !members)
-        err = tell(channel, &pieces);
+        err = tell_channel(channel, &pieces);
     patas__os_unmap(memory, size);
     return err;
 }

@@ -44,6 +44,7 @@ enum {
 };
 
 static patas_patch *lower, *upper;
+static volatile int sum;
 
 /* Both go on to what is below, by a call that is not their last act. */
 static int above(int x)
@@ -153,7 +154,6 @@ static void churn(int times)
 int main(int count, char **words)
 {
     const char *how = count > 2 ? words[1] : "";
-    volatile int sum = 0;
     if (!strcmp(how, "churn")) {
         churn(atoi(words[2]));
         return 0;

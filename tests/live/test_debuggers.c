@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 KEEP int target(int x)
@@ -480,6 +481,30 @@ START_TEST(what_is_announced_is_what_was_asked_for)
 }
 END_TEST
 
+/* Processes get the numbers of others that are gone. */
+START_TEST(what_another_process_left_goes_and_what_this_one_wrote_stays)
+{
+    static const char line[] = "1000 10 somebody_else\n";
+    patas_patch *patch;
+    char path[64];
+    map_path(getpid(), path);
+    for (int old = 0; old < 2; old++) {
+        const struct timespec hour_ago = {.tv_sec = time(NULL) - 3600};
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC | O_TRUNC, 0644);
+        ck_assert_int_eq(write(fd, line, sizeof line - 1), sizeof line - 1);
+        if (old)
+            futimens(fd, (const struct timespec[]){hour_ago, hour_ago});
+        close(fd);
+        OK(patas_announce(PATAS_ANNOUNCE_PERF, &error));
+        ck_assert_int_eq(lines_with(getpid(), "somebody_else"), !old);
+        OK(patas_replace(TARGET, FAKE, &patch, &error));
+        ck_assert_int_eq(lines_with(getpid(), "somebody_else"), !old);
+        OK(patas_restore(patch, &error));
+    }
+    unlink(path);
+}
+END_TEST
+
 START_TEST(members_of_a_batch_and_context_thunks_are_announced)
 {
     patas_patch *patch, *other;
@@ -574,6 +599,8 @@ int main(void)
     Suite *suite = suite_create("debuggers");
     TCase *own = tcase_create("announce"), *gdbs = tcase_create("gdb");
     tcase_add_test(own, what_is_announced_is_what_was_asked_for);
+    tcase_add_test(
+        own, what_another_process_left_goes_and_what_this_one_wrote_stays);
     tcase_add_test(own, members_of_a_batch_and_context_thunks_are_announced);
     tcase_add_test(own, a_child_writes_a_map_of_its_own);
     tcase_add_test(own, no_other_file_is_written_to);
