@@ -24,7 +24,8 @@ enum {
     NO_MEMORY = 12 /* ENOMEM */
 };
 
-static const unsigned channels[] = {PATAS_ANNOUNCE_GDB, PATAS_ANNOUNCE_PERF};
+/* First what may be refused, so that then nothing was told. */
+static const unsigned channels[] = {PATAS_ANNOUNCE_PERF, PATAS_ANNOUNCE_GDB};
 
 /* Addresses of code, and in the upper byte who was told of it. 0 = empty. */
 static struct {
