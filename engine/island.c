@@ -19,8 +19,7 @@
 enum {
     UNIT = 64 * 1024, /* bytes of an ordinary unit */
     WINDOW = 256,     /* what the lowest displacement byte spans */
-    POOL_SLOTS = UNIT / sizeof(uintptr_t),
-    SEEK_LIMIT = 24 /* addresses tried for a new unit */
+    SEEK_LIMIT = 24   /* addresses tried for a new unit */
 };
 
 #define GIB  ((uintptr_t)1 << 30)
@@ -42,6 +41,7 @@ struct unit {
 /* A pool of slots; the free ones are a list through their own bytes. */
 struct pool {
     uintptr_t base;
+    uint32_t slots;
     uint32_t fresh; /* slots never taken start here */
     uintptr_t freed;
 };
@@ -422,6 +422,47 @@ static struct unit *unit_under_top(uintptr_t origin, uint8_t top,
     return NULL;
 }
 
+/*
+ * A crowded neighbourhood: the lowest hole of `size` bytes within reach of
+ * `origin`, by the list of mappings. 0 if there is none, or no list.
+ */
+static uintptr_t hole_find(uintptr_t origin, uintptr_t size)
+{
+    enum {
+        NO_MORE = 2
+    };
+    const uintptr_t reach = 2 * GIB - 256 * MIB;
+    uintptr_t at = origin > reach + LOW ? origin - reach : LOW;
+    uintptr_t end = origin + reach < HIGH ? origin + reach : HIGH;
+    while (at < end) {
+        struct patas__region region;
+        int err = patas__os_region_next(at, &region);
+        if (err && err != NO_MORE)
+            return 0;
+        uintptr_t to = err || region.start > end ? end : region.start;
+        uintptr_t base = (at + size - 1) & ~(size - 1);
+        if (base + size <= to && !grows_there(base, size))
+            return base;
+        if (err)
+            return 0;
+        at = region.end;
+    }
+    return 0;
+}
+
+static struct unit *unit_in_hole(uintptr_t origin)
+{
+    const uintptr_t sizes[] = {UNIT, patas__os_page()};
+    for (unsigned i = 0; i < 2; i++) {
+        uintptr_t base = hole_find(origin, sizes[i]);
+        struct unit *unit =
+            base ? unit_new(base, (uint32_t)sizes[i], false) : NULL;
+        if (unit)
+            return unit;
+    }
+    return NULL;
+}
+
 static unsigned stub_done(struct unit *unit, uint32_t at, bool dry,
                           uintptr_t *stub)
 {
@@ -457,14 +498,22 @@ static unsigned stub_free(const struct patas__reach *reach, bool dry,
             continue;
         bool found = unit_find(unit, reach, &at);
         *stub = unit->base + at;
-        if (dry)
-            unit_drop(unit);
-        else if (found)
+        if (found && !dry) {
             *last = (uint32_t)(unit - land.units);
+            return stub_done(unit, at, dry, stub);
+        }
+        unit_drop(unit);
         if (found)
-            return dry ? PATAS_REASON_NONE : stub_done(unit, at, dry, stub);
+            return PATAS_REASON_NONE;
     }
-    return PATAS_REASON_NO_ADDRESS;
+    enum {
+        UPPER = 0xc
+    };
+    struct unit *unit =
+        trap_mask(reach) & UPPER ? NULL : unit_in_hole(reach->origin);
+    if (!unit || !unit_find(unit, reach, &at))
+        return PATAS_REASON_NO_ADDRESS;
+    return stub_done(unit, at, false, stub);
 }
 
 /* [*low, *high): where the fixed upper bytes let a stub begin. */
@@ -632,6 +681,9 @@ int patas__island_code(uintptr_t origin, size_t size, uintptr_t *code)
         if (unit && code_in((uint32_t)(unit - land.units), origin, size, code))
             return 0;
     }
+    struct unit *unit = unit_in_hole(origin);
+    if (unit && code_in((uint32_t)(unit - land.units), origin, size, code))
+        return 0;
     return NO_MEMORY;
 }
 
@@ -668,31 +720,43 @@ static uintptr_t *slot_from(struct pool *pool)
         pool->freed = *slot;
         return slot;
     }
-    if (pool->fresh == POOL_SLOTS)
+    if (pool->fresh == pool->slots)
         return NULL;
     return (uintptr_t *)pool->base + pool->fresh++;
 }
 
+static struct pool *pool_map(uintptr_t base, uintptr_t size)
+{
+    if (!base || base < LOW || base > HIGH || grows_there(base, size) ||
+        patas__os_map_at(base, size, PATAS__READ | PATAS__WRITE))
+        return NULL;
+    land.data_bytes += size;
+    struct pool *pool = &land.pools[land.pool_count++];
+    *pool = (struct pool){.base = base,
+                          .slots = (uint32_t)(size / sizeof(uintptr_t))};
+    return pool;
+}
+
 static struct pool *pool_new(uintptr_t stub)
 {
+    struct pool *pool = NULL;
     if (land.pool_count == land.pool_capacity &&
         !book_grow((void **)&land.pools, &land.pool_capacity,
                    sizeof *land.pools))
         return NULL;
-    for (unsigned i = 1; i < 4 * SEEK_LIMIT; i++) {
+    for (unsigned i = 1; i < 4 * SEEK_LIMIT && !pool; i++) {
         /* Growing distances, above and below in turn. */
         uintptr_t step = (uintptr_t)(i / 2 + 1) * 8 * MIB;
         uintptr_t base =
             (i % 2 ? stub + step : stub - step) & ~(uintptr_t)(UNIT - 1);
-        if ((i % 2 ? base < stub : base > stub) || base < LOW || base > HIGH ||
-            grows_there(base, UNIT) ||
-            patas__os_map_at(base, UNIT, PATAS__READ | PATAS__WRITE))
-            continue;
-        land.data_bytes += UNIT;
-        land.pools[land.pool_count] = (struct pool){.base = base};
-        return &land.pools[land.pool_count++];
+        if (i % 2 ? base > stub : base < stub)
+            pool = pool_map(base, UNIT);
     }
-    return NULL;
+    if (!pool)
+        pool = pool_map(hole_find(stub, UNIT), UNIT);
+    if (!pool)
+        pool = pool_map(hole_find(stub, patas__os_page()), patas__os_page());
+    return pool;
 }
 
 int patas__island_slot(uintptr_t stub, uintptr_t **slot)
@@ -723,7 +787,7 @@ void patas__island_slot_free(uintptr_t *slot)
 {
     for (uint32_t i = 0; i < land.pool_count; i++) {
         struct pool *pool = &land.pools[i];
-        if ((uintptr_t)slot - pool->base < UNIT) {
+        if ((uintptr_t)slot - pool->base < pool->slots * sizeof *slot) {
             *slot = pool->freed;
             pool->freed = (uintptr_t)slot;
             return;
