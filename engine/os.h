@@ -69,6 +69,8 @@ PATAS__HIDDEN int patas__os_sync_cores(void);
 PATAS__HIDDEN void patas__os_wait(int *word, int value); /* futex */
 PATAS__HIDDEN void patas__os_wake(int *word, int count);
 
+PATAS__HIDDEN void patas__os_sleep_us(unsigned microseconds);
+
 /* True if the process has a user shadow stack. */
 PATAS__HIDDEN bool patas__os_shadow_stack(void);
 

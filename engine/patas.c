@@ -27,6 +27,7 @@ struct batch {
 
 static struct {
     struct patas__lock lock;
+    struct patas__gate gate;
     struct patas__table batches; /* struct batch */
     unsigned inner_forks;        /* under way in the thread that has the lock */
     bool wrapped;                /* sigaction goes through us */
@@ -47,11 +48,12 @@ static patas_status fail(patas_error *error, patas_status status,
     return status;
 }
 
-/* Around fork(): the child finds the lock free. A fork from a signal handler
- * that interrupted patas, or another fork, finds it taken by its own thread,
- * and leaves it at that. */
+/* Around fork(): the child finds the lock free, and the loader's, too. A fork
+ * from a signal handler that interrupted patas, or another fork, finds ours
+ * taken by its own thread, and leaves it at that. */
 void patas__fork_before(void)
 {
+    patas__gate_close(&engine.gate);
     if (!patas__lock_take(&engine.lock))
         engine.inner_forks++;
 }
@@ -62,6 +64,7 @@ void patas__fork_parent(void)
         engine.inner_forks--;
     else
         patas__lock_give(&engine.lock);
+    patas__gate_open(&engine.gate);
 }
 
 void patas__fork_child(void)
@@ -70,6 +73,7 @@ void patas__fork_child(void)
     engine.inner_forks -= inner;
     /* Nobody waits for it here; the interrupted call goes on in this thread. */
     engine.lock.word = inner ? patas__os_thread() : 0;
+    engine.gate = (struct patas__gate){0};
     patas__trap_forked();
 }
 
@@ -134,21 +138,40 @@ static patas_status enter(patas_error *error)
     return fail(error, PATAS_ERR_BUSY, PATAS_REASON_IN_PATAS, 0);
 }
 
-static bool take_lock(void *taken)
+struct coming {
+    bool taken, self; /* the lock: we have it now; we had it before */
+};
+
+static bool try_lock(void *data)
 {
-    return *(bool *)taken = patas__lock_take(&engine.lock);
+    struct coming *coming = data;
+    coming->taken = patas__lock_try(&engine.lock, &coming->self);
+    return coming->taken;
 }
 
-/* Comes in with the list of modules as it is. One of a batch keeps what was
- * looked up for the members before, unless a module came or went. */
+/*
+ * Comes in with the list of modules as it is. One of a batch keeps what was
+ * looked up for the members before, unless a module came or went.
+ *
+ * The loader's lock is the outer one, and nobody waits for ours while holding
+ * it: the wait is out here, and then all is asked again.
+ */
 static patas_status enter_fresh(bool member, patas_error *error)
 {
-    bool taken = false;
+    struct coming coming = {0};
     struct patas__refresh refresh = {
-        .ready = take_lock, .data = &taken, .gone = module_gone};
-    int err = patas__modules_refresh(&refresh);
-    if (!taken)
-        return fail(error, PATAS_ERR_BUSY, PATAS_REASON_IN_PATAS, 0);
+        .ready = try_lock, .data = &coming, .gone = module_gone};
+    int err;
+    for (;;) {
+        patas__gate_enter(&engine.gate);
+        err = patas__modules_refresh(&refresh);
+        patas__gate_leave(&engine.gate);
+        if (coming.taken)
+            break;
+        if (coming.self || !patas__lock_take(&engine.lock))
+            return fail(error, PATAS_ERR_BUSY, PATAS_REASON_IN_PATAS, 0);
+        patas__lock_give(&engine.lock);
+    }
     if (!member || refresh.changed)
         patas__prepare_reset();
     if (!err)
@@ -181,7 +204,9 @@ static patas_status pin_replacement(uintptr_t replacement, patas_error *error)
     if (!unpinned(replacement))
         return PATAS_OK;
     leave();
+    patas__gate_enter(&engine.gate);
     void *pin = patas__os_pin(replacement);
+    patas__gate_leave(&engine.gate);
     patas_status status = enter_fresh(true, error);
     if (status != PATAS_OK)
         (void)patas__lock_take(&engine.lock); /* as the caller had it */
@@ -824,8 +849,8 @@ void patas_batch_abort(patas_batch *handle)
  * --------------------------------------------------------------------------------
  */
 
-static void tell(const struct patas__request *request, uint32_t target,
-                 patas_plan_info *info)
+static void plan_tell(const struct patas__request *request,
+                      patas_plan_info *info)
 {
     info->entry = request->entry;
     info->extent = (size_t)request->extent;
@@ -842,11 +867,10 @@ static void tell(const struct patas__request *request, uint32_t target,
     info->island = request->stub;
     patas__plan_bytes(&request->plan, &request->survey, request->stub,
                       request->gap, info->after);
-    (void)target;
 }
 
 /* A target that is known has its plan already. */
-static void tell_known(uint32_t index, patas_plan_info *info)
+static void plan_tell_known(uint32_t index, patas_plan_info *info)
 {
     const struct patas__target *target = patas__target_get(index);
     patas__target_bytes(target, info->before, info->after);
@@ -881,9 +905,9 @@ patas_status patas_plan_with(patas_fn target, const patas_options *options,
                                      .flags = known.flags};
     uint32_t known_target = patas__prepare_known(&request);
     status = patas__prepare(&request, !known_target, &index, error);
-    tell(&request, index, info);
+    plan_tell(&request, info);
     if (status == PATAS_OK && known_target)
-        tell_known(known_target, info);
+        plan_tell_known(known_target, info);
     leave();
     return status;
 }

@@ -401,6 +401,13 @@ void patas__os_wake(int *word, int count)
     patas__syscall(__NR_futex, (long)word, FUTEX_WAKE_PRIVATE_, count, 0, 0, 0);
 }
 
+void patas__os_sleep_us(unsigned microseconds)
+{
+    const int64_t time[2] = {microseconds / 1000000,
+                             microseconds % 1000000 * 1000};
+    patas__syscall(__NR_nanosleep, (long)time, 0, 0, 0, 0, 0);
+}
+
 bool patas__os_shadow_stack(void)
 {
     uint64_t features = 0;
@@ -458,10 +465,18 @@ void patas__os_growth(uintptr_t heap[2], uintptr_t stack[2])
         AT_RANDOM_ = 25
     };
     const uintptr_t mib = 1u << 20;
+#ifdef PATAS_FREESTANDING
+    /* A blob's host may have no heap there at all. Where it does have one, of a
+     * C library beside it, malloc takes other memory when it can't grow; and
+     * half of all Go functions need an island 256 MB above them. */
+    const uintptr_t room = 64;
+#else
+    const uintptr_t room = 1024;
+#endif
     uint64_t limit[2] = {8 * mib, 0};
 
     heap[0] = (uintptr_t)patas__syscall(__NR_brk, 0, 0, 0, 0, 0, 0);
-    heap[1] = heap[0] + 1024 * mib;
+    heap[1] = heap[0] + room * mib;
 
     /* The kernel keeps 16 random bytes near the top of the main stack. */
     uintptr_t top = auxv_value(AT_RANDOM_);
