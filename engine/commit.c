@@ -11,6 +11,7 @@
 
 enum {
     EDIT_PAGE = 4096,
+    PUT_BACK_TRIES = 4,
     RUN_GAP = 64 * EDIT_PAGE,
     EDIT_DENIED = 13,
     EDIT_PERM = 1
@@ -147,10 +148,10 @@ static void commit_fail(patas_error *error, patas_status status,
     };
 }
 
-static patas_status write_run(struct patas__edit *edits, const struct run *run,
-                              bool forward, patas_error *error)
+static patas_status write_stores(struct patas__edit *edits, size_t count,
+                                 bool forward, patas_error *error)
 {
-    for (size_t i = run->first; i < run->first + run->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         struct patas__edit *edit = &edits[i];
         if (edit->done == forward)
             continue;
@@ -169,117 +170,125 @@ static patas_status write_run(struct patas__edit *edits, const struct run *run,
     return PATAS_OK;
 }
 
-/* The protection as it was found. What fails for the whole run, for want of
- * memory, may do page by page. */
-static void put_back(const struct run *run)
+static patas_status not_writable(const struct patas__edit *edit, int err,
+                                 patas_error *error)
 {
-    if (!patas__os_protect((void *)run->start, run->end - run->start,
-                           run->prot))
-        return;
-    for (uintptr_t page = run->start; page < run->end; page += EDIT_PAGE)
-        (void)patas__os_protect((void *)page, EDIT_PAGE, run->prot);
-}
-
-static patas_status protect_and_write(struct patas__edit *edits,
-                                      const struct run *run, bool forward,
-                                      patas_error *error)
-{
-    size_t size = run->end - run->start;
-    bool locked = !(run->prot & PATAS__WRITE);
-    if (locked) {
-        int err = patas__os_protect((void *)run->start, size,
-                                    run->prot | PATAS__READ | PATAS__WRITE);
-        if (err) {
-            bool denied = err == EDIT_DENIED || err == EDIT_PERM;
-            patas_status status = denied      ? PATAS_ERR_DENIED
-                                  : err == 12 ? PATAS_ERR_NO_MEMORY
-                                              : PATAS_ERR_OS;
-            commit_fail(error, status, PATAS_REASON_NO_WRITE,
-                        &edits[run->first], err);
-            return status;
-        }
-    }
-    patas_status status = write_run(edits, run, forward, error);
-    if (locked)
-        put_back(run);
+    bool denied = err == EDIT_DENIED || err == EDIT_PERM;
+    patas_status status = denied      ? PATAS_ERR_DENIED
+                          : err == 12 ? PATAS_ERR_NO_MEMORY
+                                      : PATAS_ERR_OS;
+    commit_fail(error, status, PATAS_REASON_NO_WRITE, edit, err);
     return status;
 }
 
-/* All edits of one phase, run by run. */
-static patas_status by_protect(struct patas__edit *edits, size_t count,
-                               bool forward, patas_error *error)
+/* It was like that before, so the system has no reason to refuse it; what can
+ * be short is memory, for a moment. */
+static void put_back(uintptr_t start, size_t size, int prot)
+{
+    for (unsigned tries = 0; tries < PUT_BACK_TRIES; tries++)
+        if (!patas__os_protect((void *)start, size, prot))
+            return;
+}
+
+/* The pages of all runs as they were found; `count` edits were opened. */
+static void close_pages(const struct patas__edit *edits, size_t count)
+{
+    for (size_t i = 0; i < count; i += edits[i].run) {
+        const struct patas__edit *last = &edits[i + edits[i].run - 1];
+        uintptr_t start = page_of(edits[i].address);
+        uintptr_t end = page_of(last->address + last->size - 1) + EDIT_PAGE;
+        if (!(edits[i].prot & PATAS__WRITE))
+            put_back(start, end - start, (int)edits[i].prot);
+    }
+}
+
+/* Makes the pages of all edits writable, before the first of them is written:
+ * what is refused is refused in time, and nothing that was written needs a
+ * system call to be taken back. */
+static patas_status open_pages(struct patas__edit *edits, size_t count,
+                               patas_error *error)
 {
     struct patas__region region = {0};
-    for (size_t i = 0; i < count;) {
-        struct run run = {0};
+    struct run run;
+    for (size_t i = 0; i < count; i += run.count) {
+        run = (struct run){0};
         int err = run_of(edits, count, i, &region, &run);
         if (err) {
             commit_fail(error, PATAS_ERR_OS, PATAS_REASON_PROTECTION, &edits[i],
                         err);
+            close_pages(edits, i);
             return PATAS_ERR_OS;
         }
-        patas_status status = protect_and_write(edits, &run, forward, error);
-        if (status != PATAS_OK)
+        edits[i].run = (uint32_t)run.count & 0x1fffffff;
+        edits[i].prot = (uint32_t)run.prot & 7;
+        if (!(run.prot & PATAS__WRITE))
+            err = patas__os_protect((void *)run.start, run.end - run.start,
+                                    run.prot | PATAS__READ | PATAS__WRITE);
+        if (err) {
+            patas_status status = not_writable(&edits[i], err, error);
+            close_pages(edits, i);
             return status;
-        i += run.count;
+        }
     }
     return PATAS_OK;
 }
 
-static patas_status by_mem(struct patas__edit *edits, size_t count,
-                           bool forward, patas_error *error)
+static patas_status write_mem(struct patas__edit *edits, size_t count, int fd,
+                              bool forward, patas_error *error)
 {
-    int fd, err = patas__os_mem_open(&fd);
-    if (err) {
-        commit_fail(error, PATAS_ERR_DENIED, PATAS_REASON_NO_WRITE, &edits[0],
-                    err);
-        return PATAS_ERR_DENIED;
-    }
-    patas_status status = PATAS_OK;
-    for (size_t i = 0; i < count && status == PATAS_OK; i++) {
+    for (size_t i = 0; i < count; i++) {
         struct patas__edit *edit = &edits[i];
         bool changed;
         if (edit->done == forward)
             continue;
-        err = store_by_mem(
+        int err = store_by_mem(
             fd, edit->address, forward ? edit->before : edit->after,
             forward ? edit->after : edit->before, edit->size, &changed);
-        if (err || (changed && forward)) {
-            status = err ? PATAS_ERR_DENIED : PATAS_ERR_CHANGED;
-            commit_fail(error, status,
-                        err ? PATAS_REASON_NO_WRITE
-                            : PATAS_REASON_FOREIGN_PATCH,
-                        edit, err);
-        } else if (!changed) {
-            edit->done = forward;
+        if (err)
+            return not_writable(edit, err, error);
+        if (changed && forward) {
+            commit_fail(error, PATAS_ERR_CHANGED, PATAS_REASON_FOREIGN_PATCH,
+                        edit, 0);
+            return PATAS_ERR_CHANGED;
         }
+        edit->done = changed ? edit->done : forward;
     }
-    patas__os_close(fd);
-    return status;
+    return PATAS_OK;
 }
 
 /* ---- the whole -------------------------------------------------------------
  */
 
+/* May pages be made writable? Asked of the one at `address`, once. */
+static enum method find_method(uintptr_t address)
+{
+    struct patas__region region;
+    uintptr_t page = page_of(address);
+    int fd, err = patas__os_region(address, &region);
+    if (!err && region.prot & PATAS__WRITE)
+        return METHOD_PROTECT;
+    if (!err)
+        err = patas__os_protect((void *)page, EDIT_PAGE,
+                                region.prot | PATAS__WRITE);
+    if (!err) {
+        put_back(page, EDIT_PAGE, region.prot);
+        return METHOD_PROTECT;
+    }
+    /* No memory, say, is no answer for ever; nor is a /proc that may be mounted
+     * later. */
+    if ((err != EDIT_DENIED && err != EDIT_PERM) || patas__os_mem_open(&fd))
+        return METHOD_UNKNOWN;
+    patas__os_close(fd);
+    return METHOD_MEM;
+}
+
 unsigned patas__commit_unit(uintptr_t address)
 {
-    if (write_method == METHOD_UNKNOWN) {
-        struct patas__region region;
-        void *page = (void *)page_of(address);
-        int fd;
-        if (!patas__os_region(address, &region) &&
-            (region.prot & PATAS__WRITE ||
-             !patas__os_protect(page, EDIT_PAGE, region.prot | PATAS__WRITE))) {
-            patas__os_protect(page, EDIT_PAGE, region.prot);
-            write_method = METHOD_PROTECT;
-        } else if (!patas__os_mem_open(&fd)) {
-            patas__os_close(fd);
-            write_method = METHOD_MEM;
-        } else {
-            return 0; /* not kept: /proc may be mounted later */
-        }
-    }
-    return write_method == METHOD_PROTECT ? 16 : 8;
+    if (write_method == METHOD_UNKNOWN)
+        write_method = find_method(address);
+    return write_method == METHOD_PROTECT ? 16
+           : write_method == METHOD_MEM   ? 8
+                                          : 0;
 }
 
 static int edits_order(const struct patas__edit *a, const struct patas__edit *b)
@@ -331,21 +340,6 @@ static bool mem_can(const struct patas__edit *edits, size_t count)
     return true;
 }
 
-static patas_status write_all(struct patas__edit *edits, size_t count,
-                              bool forward, patas_error *error)
-{
-    if (write_method == METHOD_MEM)
-        return by_mem(edits, count, forward, error);
-    patas_status status = by_protect(edits, count, forward, error);
-    /* On the way back whatever works is right. */
-    bool other = status == PATAS_ERR_DENIED || (status != PATAS_OK && !forward);
-    if (!other || !mem_can(edits, count))
-        return status;
-    /* Denied since it was asked last, or for this mapping alone. */
-    write_method = METHOD_UNKNOWN;
-    return by_mem(edits, count, forward, error);
-}
-
 static patas_status sync_or_fail(struct patas__edit *edits, patas_error *error)
 {
     int err = patas__os_sync_cores();
@@ -356,21 +350,66 @@ static patas_status sync_or_fail(struct patas__edit *edits, patas_error *error)
     return PATAS_ERR_DENIED;
 }
 
+/* Forward, and back again if that or the sync fails. `fd` < 0: the pages are
+ * writable. */
+static patas_status write_all(struct patas__edit *edits, size_t count, int fd,
+                              patas_error *error)
+{
+    patas_error ignored;
+    patas_status status = fd < 0 ? write_stores(edits, count, true, error)
+                                 : write_mem(edits, count, fd, true, error);
+    if (status == PATAS_OK)
+        status = sync_or_fail(edits, error);
+    if (status == PATAS_OK)
+        return PATAS_OK;
+    if (fd < 0)
+        write_stores(edits, count, false, &ignored);
+    else
+        write_mem(edits, count, fd, false, &ignored);
+    patas__os_sync_cores();
+    return status;
+}
+
+static patas_status by_protect(struct patas__edit *edits, size_t count,
+                               patas_error *error)
+{
+    patas_status status = open_pages(edits, count, error);
+    if (status != PATAS_OK)
+        return status;
+    status = write_all(edits, count, -1, error);
+    close_pages(edits, count);
+    return status;
+}
+
+static patas_status by_mem(struct patas__edit *edits, size_t count,
+                           patas_error *error)
+{
+    int fd, err = patas__os_mem_open(&fd);
+    if (err) {
+        commit_fail(error, PATAS_ERR_DENIED, PATAS_REASON_NO_WRITE, &edits[0],
+                    err);
+        return PATAS_ERR_DENIED;
+    }
+    patas_status status = write_all(edits, count, fd, error);
+    patas__os_close(fd);
+    return status;
+}
+
 patas_status patas__commit(struct patas__edit *edits, size_t count,
                            patas_error *error)
 {
-    patas_error ignored;
     if (!count)
         return PATAS_OK;
     edits_sort(edits, count);
     for (size_t i = 0; i < count; i++)
         edits[i].done = false;
-    patas_status status = write_all(edits, count, true, error);
-    if (status == PATAS_OK)
-        status = sync_or_fail(edits, error);
-    if (status == PATAS_OK)
-        return PATAS_OK;
-    write_all(edits, count, false, &ignored);
-    patas__os_sync_cores();
-    return status;
+    if (write_method == METHOD_MEM)
+        return by_mem(edits, count, error);
+    patas_status status = by_protect(edits, count, error);
+    if (status != PATAS_ERR_DENIED || error->reason != PATAS_REASON_NO_WRITE ||
+        !mem_can(edits, count))
+        return status;
+    /* Denied since it was asked last, or for this mapping alone. */
+    write_method = METHOD_UNKNOWN;
+    return by_mem(edits, count, error);
 }

@@ -20,6 +20,9 @@ struct patas__edit {
     uint8_t check; /* bytes of `before` that must be there, >= size */
     bool data;     /* a pointer in data: nobody executes it */
     bool done;
+    /* Of the first edit of a run of pages: how many it has, and what the
+     * protection was. */
+    uint32_t run : 29, prot : 3;
 };
 
 /* All edits, or none. On failure the status and *error (target, address,

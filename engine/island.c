@@ -33,6 +33,7 @@ struct unit {
     uint32_t seek;      /* where the search for free code goes on */
     uint32_t full;      /* no room for a stub below */
     uint32_t stub_seek; /* and for stubs whose lowest byte alone must trap */
+    uint32_t taken;     /* bytes in use */
     bool open;          /* writable, not yet executable */
     bool tight;         /* made for one address; counts against the budget */
     uint64_t *used;
@@ -254,6 +255,7 @@ static void mark(struct unit *unit, uint32_t at, size_t size, bool used)
             unit->used[i / 64] |= (uint64_t)1 << i % 64;
         else
             unit->used[i / 64] &= ~((uint64_t)1 << i % 64);
+    unit->taken += used ? (uint32_t)size : 0 - (uint32_t)size;
 }
 
 /* First place for `size` bytes that begins in [from, to). */
@@ -331,8 +333,8 @@ static bool block_find(struct unit *unit, uintptr_t block,
             continue;
         if (window + WINDOW > unit->base + unit->full &&
             window_find(unit, window, reach, at)) {
-            if (alike)
-                unit->stub_seek = *at > WINDOW ? *at - WINDOW : 0;
+            if (alike && *at > unit->stub_seek + WINDOW)
+                unit->stub_seek = *at - WINDOW;
             return true;
         }
     }
@@ -409,8 +411,12 @@ static struct unit *unit_under_top(uintptr_t origin, uint8_t top,
         uintptr_t second = traps ? traps[i] : i;
         /* The aligned unit that this block begins in holds its first windows,
          * the next one the rest; both will be asked for in time. */
-        uintptr_t base =
-            (stretch + (second << 16) + UNIT - 1) & ~(uintptr_t)(UNIT - 1);
+        uintptr_t block = stretch + (second << 16);
+        uintptr_t base = (block + UNIT - 1) & ~(uintptr_t)(UNIT - 1);
+        /* There must be windows in it whose number is a trap byte: d6 is the
+         * highest that always is one. */
+        if (base - block > 0xd6 * WINDOW)
+            base -= UNIT;
         if (base < LOW || base > HIGH || grows_there(base, UNIT) ||
             unit_at(base))
             continue;
@@ -700,6 +706,9 @@ void patas__island_free(uintptr_t code, size_t size)
         unit->stub_seek = at;
     if (at < unit->full + PATAS__STUB_SIZE)
         unit->full = at < PATAS__STUB_SIZE ? 0 : at - PATAS__STUB_SIZE;
+    /* Nobody could ever run it: it was mapped for a question only. */
+    if (!unit->taken && unit->open)
+        unit_drop(unit);
 }
 
 /* ---- slots ----------------------------------------------------------------
@@ -854,6 +863,7 @@ void patas__island_close(void)
     if (land.mem_is_open)
         patas__os_close(land.mem_fd);
     land.mem_is_open = false;
+    land.mem_denied = false; /* asked again: it may have been for a moment */
 }
 
 struct patas__island_stats patas__island_count(void)
