@@ -318,6 +318,36 @@ static patas_status survey_status(unsigned reason)
     }
 }
 
+/* Code of no module: the neighbourhood of its mapping is all that is searched
+ * for branches. */
+static uint32_t branches_around(const struct patas__survey *survey)
+{
+    enum {
+        AROUND = 2048
+    };
+    uintptr_t entry = (uintptr_t)survey->entry;
+    uintptr_t from = prepared.target.start, to = prepared.target.end;
+    if (entry < from || entry >= to || !(prepared.target.prot & PATAS__READ))
+        return 0;
+    from = entry - from > AROUND ? entry - AROUND : from;
+    to = to - entry > AROUND ? entry + AROUND : to;
+    uint8_t bytes[2 * AROUND]; /* a copy: a file may end before its mapping */
+    if (patas__os_read(from, bytes, to - from))
+        return 0;
+    struct patas__image image = {
+        .isa = patas__isa_host(),
+        .start = from,
+        .end = to,
+        .segment_count = 1,
+        .segments[0] = {.address = from,
+                        .size = to - from,
+                        .bytes = bytes,
+                        .executable = true},
+    };
+    return patas__branches_search(&image, entry, PATAS__JUMP, entry,
+                                  entry + survey->cover);
+}
+
 static patas_status survey_target(struct patas__request *request,
                                   struct patas__module *module,
                                   patas_error *error)
@@ -334,6 +364,8 @@ static patas_status survey_target(struct patas__request *request,
         return refuse(error, survey_status(reason), reason, request->asked,
                       (uintptr_t)trouble);
     request->inside = it->enters;
+    if (!module)
+        it->enters |= branches_around(it);
     if (module)
         it->enters |=
             patas__module_branches(module, it->entry, PATAS__JUMP,
