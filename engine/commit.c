@@ -24,7 +24,7 @@ enum method {
     METHOD_NONE
 };
 
-static int write_method; /* enum method */
+static enum method write_method;
 
 /* ---- one store -------------------------------------------------------------
  */
