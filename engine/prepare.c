@@ -364,9 +364,11 @@ static patas_status survey_target(struct patas__request *request,
         return refuse(error, survey_status(reason), reason, request->asked,
                       (uintptr_t)trouble);
     request->inside = it->enters;
-    if (!module)
+    if (request->searched)
+        it->enters |= request->entering;
+    else if (!module)
         it->enters |= branches_around(it);
-    if (module)
+    else
         it->enters |=
             patas__module_branches(module, it->entry, PATAS__JUMP,
                                    it->entry + it->cover, request->batch);

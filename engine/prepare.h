@@ -11,9 +11,11 @@
 
 /* What one call of patas asks for, and what it found on the way. */
 struct patas__request {
-    uintptr_t asked; /* the target as given */
-    unsigned flags;  /* PATAS_STRICT ... */
-    bool batch;      /* one of many: what was looked up is kept */
+    uintptr_t asked;   /* the target as given */
+    unsigned flags;    /* PATAS_STRICT ... */
+    bool batch;        /* one of many: what was looked up is kept */
+    bool searched;     /* the caller knows all branches into the window: */
+    uint32_t entering; /* bit k: one to entry + k */
     /* Results. */
     uintptr_t entry; /* after following */
     uint64_t extent, padding;

@@ -67,7 +67,6 @@ const (
 	refusedNotRead    = 3
 	refusedNosplit    = 4
 	refusedLoops      = 5
-	refusedNoWayBack  = 6
 	refusedMayFault   = 7
 	refusedAssembly   = 8
 )

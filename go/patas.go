@@ -53,7 +53,8 @@ type patch struct {
 
 // spot is what is kept of a function that was patched once.
 type spot struct {
-	known  bool                // its head and its growing block are ready
+	head   uint64              // of its relocated code; its growing block leads there
+	live   int                 // patches
 	thunks map[uint64][]uint64 // free ones, by kind
 }
 
@@ -196,9 +197,9 @@ func resolve(target unsafe.Pointer, kind reflect.Type,
 	}
 	p := &patch{name: f.name, target: target, values: new([fields]uint64),
 		original: &originalValue{originalPC(), 0, target}}
-	var err error
+	err := checkName(f)
 	switch {
-	case isUntouchable(f.name):
+	case err != nil:
 	case strings.HasSuffix(f.name, "-fm"):
 		f, err = p.bound(f, kind, target)
 	case strings.Contains(f.name, "[") && !closureIn(f.name):
@@ -217,9 +218,9 @@ func resolve(target unsafe.Pointer, kind reflect.Type,
 	}
 	p.name, p.entry = f.name, f.entry
 	book.mu.Lock()
-	known := book.spots[f.entry] != nil && book.spots[f.entry].known
+	live := book.spots[f.entry] != nil && book.spots[f.entry].live > 0
 	book.mu.Unlock()
-	if !known {
+	if !live {
 		if err := checkForeign(f); err != nil {
 			return nil, err
 		}
@@ -247,9 +248,7 @@ func (p *patch) install() error {
 		c.in[2] = free[len(free)-1]
 		at.thunks[p.kind] = free[:len(free)-1]
 	}
-	if at.known {
-		c.in[5] = 1
-	}
+	c.in[5] = at.head
 	book.order = append(book.order, p) // before the first call can reach it
 	engine.mu.Lock()
 	c.run()
@@ -261,7 +260,8 @@ func (p *patch) install() error {
 		}
 		return engineRefusal(p.name, c)
 	}
-	at.known = true
+	at.head = c.out[5]
+	at.live++
 	p.handle, p.thunk, p.form = c.out[0], c.out[1], c.out[3]
 	p.counter = uintptr(c.out[4])
 	book.live[p.handle] = p
@@ -321,6 +321,7 @@ func (p *patch) restore() error {
 	p.counted = p.count()
 	p.restored = true
 	at := book.spots[p.entry]
+	at.live--
 	at.thunks[p.kind] = append(at.thunks[p.kind], p.thunk)
 	delete(book.live, p.handle)
 	for i, other := range book.order {

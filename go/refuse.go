@@ -119,6 +119,12 @@ func checkWrapper(f function, kind reflect.Type) error {
 		return refusal(f.name, "a method of an interface has no body; replace "+
 			"the method of a type that implements it")
 	}
+	// Go code calls an assembly function by a wrapper, which a patch reaches.
+	for _, body := range functionsNamed(f.name) {
+		if body.flag&flagAssembly != 0 {
+			return nil
+		}
+	}
 	return refusal(f.name, "it is a wrapper that the compiler made, and only "+
 		"calls through an interface use it; give the method where it is "+
 		"declared: T.M where the receiver is a value, Inner.M where it is "+
@@ -255,8 +261,8 @@ func onDisk(at uintptr, size int) []byte {
 // gomonkey and its kin leave no other trace.
 func checkForeign(f function) error {
 	size := int(f.end - f.entry)
-	if size > 16 {
-		size = 16
+	if size > 8 { // behind them the block that grows the stack may begin
+		size = 8
 	}
 	want := onDisk(f.entry, size)
 	entry := f.entry
@@ -283,9 +289,6 @@ func engineRefusal(name string, c *call) error {
 			"can't grow, and a replacement would have to grow it")
 	case refusedLoops:
 		return refusal(name, "a loop goes back to its first instructions")
-	case refusedNoWayBack:
-		return refusal(name, "the jump at %#x, behind the growing of the "+
-			"stack, can't be led to the original", c.out[0])
 	case refusedMayFault:
 		return refusal(name, "one of its first instructions may fault where "+
 			"the runtime could not unwind from")

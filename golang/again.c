@@ -6,11 +6,14 @@
  *     eb | d0   cc cc cc          ... then the opcode; d0 stays
  *     48 8b 44 24 08   eb d0      no padding: the move in front of it, which
  *                                 the landing makes up for
+ *     eb d0                       nothing of that: a byte that traps
  */
 #include "again.h"
 
 #include "island.h"
 #include "land.h"
+#include "registry.h"
+#include "trap.h"
 
 enum {
     JUMP = 5,
@@ -140,6 +143,44 @@ patas_status patas__go_again(const struct patas__go_head *go, uintptr_t entry,
     if (loads_stack(go))
         return over_move(go, head, unit, again);
     return PATAS_ERR_NO_ROOM;
+}
+
+/*
+ * The last resort: a byte that traps, and a record by which the trap handler
+ * sends whoever meets it to the head. Only a stack that grows comes here.
+ */
+patas_status patas__go_again_trap(const struct patas__go_head *go,
+                                  uintptr_t head, struct patas__go_again *again)
+{
+    unsigned count;
+    uintptr_t at = (uintptr_t)go->again, *slot;
+    uint8_t trap = patas__trap_bytes(&count)[0];
+    again->first = 1;
+    edit_at(&again->steps[1], at, &trap, 1);
+    uint32_t index = patas__target_new();
+    if (!index || patas__island_slot(at + JUMP, &slot)) {
+        if (index)
+            patas__target_forget(index);
+        return PATAS_ERR_NO_MEMORY;
+    }
+    *slot = head;
+    struct patas__target *target = patas__target_get(index);
+    target->entry = at;
+    target->form = PATAS_FORM_PERMANENT_TRAP;
+    target->head = (int32_t)(head - at);
+    /* There is no stub; where one would be, the way to the slot begins. */
+    target->stub = 0;
+    target->slot = (int32_t)((uintptr_t)slot - (at + JUMP + PATAS__STUB_SIZE));
+    target->state = PATAS__INSTALLED;
+    target->seen_live = 1;
+    target->written = target->owned = 1;
+    target->after = trap;
+    memset(target->carry, 0xff, sizeof target->carry);
+    if (!patas__target_publish(index)) {
+        patas__target_forget(index);
+        return PATAS_ERR_NO_MEMORY;
+    }
+    return patas__trap_arm() ? PATAS_ERR_DENIED : PATAS_OK;
 }
 
 patas_status patas__go_again_commit(const struct patas__go_again *again,

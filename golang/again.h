@@ -26,6 +26,11 @@ PATAS__HIDDEN patas_status patas__go_again(const struct patas__go_head *go,
                                            unsigned unit,
                                            struct patas__go_again *again);
 
+/* The same by a trap, where no other rewrite fits. */
+PATAS__HIDDEN patas_status patas__go_again_trap(const struct patas__go_head *go,
+                                                uintptr_t head,
+                                                struct patas__go_again *again);
+
 /* Writes it, or takes it back. */
 PATAS__HIDDEN patas_status
 patas__go_again_commit(const struct patas__go_again *again, patas_error *error);

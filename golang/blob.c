@@ -5,9 +5,11 @@
 #include "blob.h"
 
 #include "again.h"
+#include "batch.h"
 #include "island.h"
 #include "os.h"
 #include "pclntab.h"
+#include "prepare.h"
 #include "prologue.h"
 #include "registry.h"
 #include "thunk.h"
@@ -346,68 +348,75 @@ static patas_status lead_back(struct patas__go_call *call,
     patas_status status =
         patas__go_again(head, target->entry, patas__target_head(target),
                         unit ? unit : 8, again);
-    if (status == PATAS_OK && !patas__island_publish())
-        status = patas__go_again_commit(again, &call->error);
-    else if (status == PATAS_ERR_NO_ROOM)
-        refuse(call, PATAS__GO_NO_WAY_BACK, head->again);
-    else
-        call->error = (patas_error){.status = PATAS_ERR_NO_MEMORY,
-                                    .target = target->entry};
+    if (status == PATAS_ERR_NO_ROOM)
+        status = patas__go_again_trap(head, patas__target_head(target), again);
+    if (status == PATAS_OK && patas__island_publish())
+        status = PATAS_ERR_DENIED;
+    if (status == PATAS_OK)
+        return patas__go_again_commit(again, &call->error);
+    call->error =
+        (patas_error){.status = status, .target = (uintptr_t)target->entry};
     return status;
 }
 
-static patas_status install(struct patas__go_call *call, patas_batch *batch,
-                            patas_patch *patch, uintptr_t thunk,
-                            const struct patas__go_head *head)
+static patas_status install(struct patas__go_call *call, uint32_t index,
+                            uintptr_t thunk, const struct patas__go_head *head)
 {
     struct patas__go_again again = {.first = 2};
     patas_status status = PATAS_OK;
-    bool known = call->in[5];
-    const struct patas__patch *record =
-        patas__patch_get(patas__handle_index(patch));
-    const struct patas__target *target = patas__target_get(record->target);
-    if (!known && fits(call, target, head))
+    const uint64_t kind = call->in[3];
+    const struct patas__patch *patch = patas__patch_get(index);
+    const struct patas__target *target = patas__target_get(patch->target);
+    call->out[5] = patas__target_head(target);
+    if (!call->in[5] && fits(call, target, head))
         status = lead_back(call, target, head, &again);
-    if (call->refusal || status != PATAS_OK) {
-        patas_batch_abort(batch);
+    else if (call->in[5] && call->in[5] != call->out[5])
+        refuse(call, PATAS__GO_NOT_READ, target->entry); /* planned anew */
+    if (call->refusal || status != PATAS_OK)
         return call->refusal ? PATAS_ERR_UNSUPPORTED : status;
-    }
-    uintptr_t original = (uintptr_t)patas_original(patch);
-    __atomic_store_n(patas__go_thunk_slot(thunk, call->in[3], PATAS__GO_F_NEXT),
-                     original, __ATOMIC_RELEASE);
-    call->out[4] = (uintptr_t)patas__go_thunk_slot(thunk, call->in[3],
-                                                   PATAS__GO_F_REACHED);
+    uintptr_t original = patas__patch_original(patch);
+    *patas__go_thunk_slot(thunk, kind, PATAS__GO_F_NEXT) = original;
+    call->out[0] = (uintptr_t)patas__handle(index);
+    call->out[2] = original;
+    call->out[3] = target->form;
+    call->out[4] =
+        (uintptr_t)patas__go_thunk_slot(thunk, kind, PATAS__GO_F_REACHED);
     if (call->in[6]) /* the first caller may ask for it */
         __atomic_store_n((uintptr_t *)(uintptr_t)call->in[6], original,
                          __ATOMIC_RELEASE);
-    call->out[0] = (uintptr_t)patch;
-    call->out[2] = original;
-    call->out[3] = target->form;
-    status = patas_batch_commit(batch, &call->error);
+    struct patas__member member = {.patch = index,
+                                   .generation = patch->generation};
+    status = patas__members_commit(&member, 1, &call->error);
     if (status != PATAS_OK)
         patas__go_again_undo(&again);
     return status;
 }
 
-/* Everything behind the thunk. */
+/* What patas_replace_with() does, but for a step between the record and the
+ * commit. The package's lock stands for the engine's. */
 static patas_status replace(struct patas__go_call *call, uintptr_t entry,
                             uintptr_t thunk, const struct patas__go_head *head)
 {
-    patas_patch *patch;
-    const patas_options options = {.size = sizeof options,
-                                   .flags = PATAS_ENTRY};
-    patas_batch *batch = patas_batch_begin(&call->error);
-    if (!batch)
-        return call->error.status;
-    /* Addresses become functions here, as everywhere in the engine. */
-    patas_status status =
-        patas_batch_replace_with(batch, (patas_fn)entry, (patas_fn)thunk,
-                                 &options, &patch, &call->error);
+    struct patas__request request = {.asked = entry,
+                                     .flags = PATAS_ENTRY,
+                                     .searched = true,
+                                     .entering = head->enters};
+    uint32_t target, index;
+    patas__prepare_reset();
+    patas_status status = patas__check_replacement(thunk, &call->error);
+    if (status == PATAS_OK)
+        status = patas__prepare(&request, false, &target, &call->error);
+    if (status != PATAS_OK)
+        return status;
+    status = patas__patch_new(target, thunk, NULL, &index);
     if (status != PATAS_OK) {
-        patas_batch_abort(batch);
+        call->error = (patas_error){.status = status, .target = entry};
         return status;
     }
-    return install(call, batch, patch, thunk, head);
+    status = install(call, index, thunk, head);
+    if (status != PATAS_OK)
+        patas__patch_free(index);
+    return status;
 }
 
 static void op_replace(struct patas__go_call *call)

@@ -25,7 +25,8 @@ enum patas__go_op {
     PATAS__GO_CALLED = 5,   /* pc */
     PATAS__GO_SHAPE = 6,    /* pc */
     PATAS__GO_REPLACE = 7,  /* entry, func value, thunk or 0, kind and
-                               PATAS__GO_FIELDS values (thunk.h), known, where
+                               PATAS__GO_FIELDS values (thunk.h), the head if
+                               it is known, where
                                to store the original */
     PATAS__GO_SUSPEND = 8,  /* patch */
     PATAS__GO_RESUME = 9,   /* patch */
@@ -41,9 +42,8 @@ enum patas__go_refusal {
     PATAS__GO_NO_FUNCTION = 2, /* no function begins there */
     PATAS__GO_NOT_READ = 3,    /* unknown prologue, at out[0] */
     PATAS__GO_IS_NOSPLIT = 4,
-    PATAS__GO_LOOPS = 5,       /* a loop goes back to the first bytes */
-    PATAS__GO_NO_WAY_BACK = 6, /* the growing block can't be rewritten */
-    PATAS__GO_MAY_FAULT = 7,   /* an access may fault behind a push */
+    PATAS__GO_LOOPS = 5,     /* a loop goes back to the first bytes */
+    PATAS__GO_MAY_FAULT = 7, /* an access may fault behind a push */
     PATAS__GO_ASM = 8
 };
 

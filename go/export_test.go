@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+
+package patas
+
+import (
+	"reflect"
+	"sort"
+	"unsafe"
+)
+
+// LayoutWidth is what ByName checks, for the test that compares it with what
+// the compiler recorded.
+func LayoutWidth(f any) (computed, recorded int) {
+	if err := ready(); err != nil {
+		panic(err)
+	}
+	code := *(*unsafe.Pointer)((*[2]unsafe.Pointer)(unsafe.Pointer(&f))[1])
+	known, _ := functionAt(uintptr(code))
+	return layoutOf(reflect.TypeOf(f)).width, int(known.args)
+}
+
+// PassThroughAll patches every function of this program by a thunk that goes
+// straight on to the original. It returns how many, and what was refused why.
+func PassThroughAll() (count int, refused map[string]int, err error) {
+	if err := ready(); err != nil {
+		return 0, nil, err
+	}
+	refused = map[string]int{}
+	pc := uintptr(ask(opStart).out[2])
+	for {
+		f, ok := functionAt(pc)
+		if !ok {
+			break
+		}
+		pc = f.end
+		if isUntouchable(f.name) || f.flag&flagAssembly != 0 {
+			continue
+		}
+		p := &patch{name: f.name, entry: f.entry, kind: kindPass,
+			values: new([fields]uint64), original: &originalValue{}}
+		p.replacement = unsafe.Pointer(p.values)
+		if err := p.install(); err != nil {
+			refused[err.(*Error).Reason]++
+			continue
+		}
+		count++
+	}
+	return count, refused, nil
+}
+
+// Reasons are the refusals of PassThroughAll, most frequent first.
+func Reasons(refused map[string]int) []string {
+	var all []string
+	for reason := range refused {
+		all = append(all, reason)
+	}
+	sort.Slice(all, func(i, j int) bool {
+		return refused[all[i]] > refused[all[j]]
+	})
+	return all
+}
+
+// Carried is how many arrivals the trap handler carried on.
+func Carried() uint64 { return ask(opStats).out[1] }
+
+// Changed names the functions whose first bytes are not those of the file, and
+// says how many patches the engine knows.
+func Changed() (names []string, patches uint64) {
+	pc := uintptr(ask(opStart).out[2])
+	for {
+		f, ok := functionAt(pc)
+		if !ok {
+			break
+		}
+		pc = f.end
+		if checkForeign(f) != nil {
+			names = append(names, f.name)
+		}
+	}
+	return names, ask(opStats).out[0]
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+
+package patas_test
+
+import (
+	"bytes"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/patas-dev/patas/go"
+)
+
+// refused tries to replace target by itself: what is refused never gets so far
+// as to find that out.
+func refused[F any](t *testing.T, target F, want string) {
+	t.Helper()
+	p, err := patas.TryReplace(target, patas.Returns[F]())
+	if err == nil {
+		p.Restore()
+	}
+	wants(t, err, want)
+	if n := len(patas.Live()); n != 0 {
+		t.Errorf("%d patches are live after a refusal", n)
+	}
+}
+
+func inlined(s string) string { return s + "!" }
+
+var sink = inlined(os.Args[0])
+
+//go:noinline
+func loops(p *int) {
+	for *p == 0 {
+	}
+}
+
+//go:nosplit
+//go:noinline
+func nosplit(n int) int { return a() + n }
+
+//go:noinline
+func unused(n int) int { return n * 3 }
+
+type outer struct{ account }
+
+func TestRefusals(t *testing.T) {
+	refused(t, math.Sqrt, "it is an intrinsic")
+	refused(t, atomic.AddInt64, "it is an intrinsic")
+	refused(t, runtime.GC, "belongs to the Go runtime")
+	refused(t, syscall.RawSyscall, "belongs to the Go runtime")
+	refused(t, io.Reader.Read, "a method of an interface has no body")
+	refused(t, outer.show, "it is a wrapper that the compiler made")
+	refused(t, (*account).show, "it is a wrapper that the compiler made")
+	refused(t, nosplit, "it is go:nosplit")
+	if !raceDetector { // which is called in front of the loop
+		refused(t, loops, "a loop goes back to its first")
+	}
+	refused(t, func() func() { return nil }(), "there is nothing to call")
+	_, err := patas.TryReplace(7, 7)
+	wants(t, err, "only functions can be")
+	_, err = patas.TryReplace(a, a)
+	wants(t, err, "the replacement is the function itself")
+	_, err = patas.TryReplace(a, nil)
+	wants(t, err, "the replacement is a nil function")
+	_, err = patas.TryReplace((*account).add,
+		func(*account, int) int { return 0 }, patas.OnlyReceiver(t))
+	wants(t, err, "its first argument is no *testing.T")
+	nosplit(1)
+	one := 1
+	loops(&one)
+	runtime.KeepAlive(sink + inlined(sink))
+}
+
+func TestInlinedPlacesAreNamed(t *testing.T) {
+	_, err := patas.TryReplace(inlined, func(string) string { return "" })
+	if err == nil { // built with -l
+		patas.RestoreAll()
+		_, err = patas.TryReplace(strings.HasPrefix,
+			func(string, string) bool { return true })
+		patas.RestoreAll()
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	wants(t, err, "inlined at refusals_test.go:")
+	wants(t, err, "go test -gcflags=all=-l, or mark it //go:noinline")
+	if _, err := patas.TryReplace(inlined, func(string) string { return "" },
+		patas.EvenIfInlined()); err != nil {
+		t.Error(err)
+	}
+	patas.RestoreAll()
+}
+
+func TestPerhapsInlinedAway(t *testing.T) {
+	_, err := patas.TryReplace(unused, func(int) int { return 0 })
+	defer patas.RestoreAll()
+	if err == nil && !builtWithL() {
+		t.Error("a small function that nobody calls was replaced")
+	}
+	if err != nil {
+		wants(t, err, "it may have been inlined away")
+	}
+}
+
+// builtWithL tells by a function that is inlined else.
+func builtWithL() bool {
+	p, err := patas.TryReplace(inlined, func(string) string { return "" })
+	if err == nil {
+		p.Restore()
+	}
+	return err == nil
+}
+
+// foreign does what gomonkey does, while nobody runs target.
+func foreign(t *testing.T, target uintptr) func() {
+	code := unsafe.Slice(*(**byte)(unsafe.Pointer(&target)), 12)
+	page := target &^ 4095
+	write := func(b []byte) {
+		at := unsafe.Slice(*(**byte)(unsafe.Pointer(&page)), 8192)
+		for _, prot := range []int{7, 5} {
+			if err := syscall.Mprotect(at, prot); err != nil {
+				t.Fatal(err)
+			}
+			if prot == 7 {
+				copy(code, b)
+			}
+		}
+	}
+	old := append([]byte(nil), code...)
+	write([]byte{0x48, 0xba, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x22})
+	return func() { write(old) }
+}
+
+//go:noinline
+func patchedByOthers(n int) int { use([]byte{1}); return n }
+
+func TestPatchedByAnotherLibrary(t *testing.T) {
+	f := patchedByOthers
+	undo := foreign(t, **(**uintptr)(unsafe.Pointer(&f)))
+	_, err := patas.TryReplace(f, func(int) int { return 0 })
+	undo()
+	wants(t, err, "already patched by another library")
+	patas.During(t, f, func(int) int { return 0 })
+	if patchedByOthers(1) != 0 {
+		t.Error("not replaced")
+	}
+}
+
+func TestOverwrittenByAnotherLibraryMeanwhile(t *testing.T) {
+	f := patchedByOthers
+	p := patas.Replace(f, func(int) int { return 0 })
+	undo := foreign(t, **(**uintptr)(unsafe.Pointer(&f)))
+	err := p.Restore()
+	undo()
+	if err == nil {
+		t.Error("restored on top of somebody else's patch")
+	}
+	if err := p.Restore(); err != nil {
+		t.Error(err)
+	}
+	if patchedByOthers(1) != 1 {
+		t.Error("not restored")
+	}
+}
+
+// ---- what a patch must not disturb --------------------------------------------
+
+func TestFaultInTheOriginalIsAPanic(t *testing.T) {
+	p := patas.During(t, leaf, func(*int, int) int { return 0 })
+	func() {
+		defer func() {
+			err, ok := recover().(runtime.Error)
+			if !ok || !strings.Contains(err.Error(), "nil pointer") {
+				t.Error(err)
+			}
+		}()
+		p.Original()(nil, 1)
+		t.Error("no panic")
+	}()
+}
+
+func TestAfterFuncAndDefer(t *testing.T) {
+	p := patas.During(t, touches, func() { t.Error("not the original") })
+	ran := make(chan bool, 2)
+	touched = func() { ran <- true }
+	time.AfterFunc(0, p.Original())
+	<-ran
+	func() { defer p.Original()() }()
+	<-ran
+}
+
+var touched = func() {}
+
+//go:noinline
+func touches() { touched() }
+
+func TestTracebackNamesTheFunction(t *testing.T) {
+	p := patas.WrapDuring(t, touches, func(o func()) func() {
+		return func() { o() }
+	})
+	var stack []byte
+	touched = func() {
+		stack = make([]byte, 4096)
+		stack = stack[:runtime.Stack(stack, false)]
+	}
+	touches()
+	p.Original()()
+	if !bytes.Contains(stack, []byte("go_test.touches(")) {
+		t.Errorf("%s", stack)
+	}
+}
