@@ -39,17 +39,24 @@ struct Guard {
 };
 static int destroyed;
 
+// What the compiler may not know: else it works results out by itself.
+static int opaque(int x)
+{
+    __asm__ volatile("" : "+r"(x));
+    return x;
+}
+
 static KEEP int inner(int x)
 {
     Guard guard{destroyed};
     if (x > 2)
         throw x;
-    return x;
+    return opaque(x);
 }
 static KEEP int outer(int x)
 {
     Guard guard{destroyed};
-    return inner(x) + 1;
+    return opaque(inner(x) + 1);
 }
 template <int n> static int pass(int x)
 {
