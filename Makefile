@@ -9,7 +9,7 @@
 JOBS ?= $(shell nproc)
 CTEST = ctest --output-on-failure --no-tests=error -j $(JOBS)
 # The kinds of test that run under every compiler; oracles and packages once.
-KINDS = '^(unit|golden|exec|live|fault)$$'
+KINDS = '^(unit|golden|exec|live|fault|symbols)$$'
 
 .PHONY: build setup demo check check-clang check-asan check-unity check-fuzz \
 	format tidy clean

@@ -110,7 +110,7 @@ patas_status patas_describe(uintptr_t address, patas_place **place,
         return patas__symbols_fail(error, PATAS_ERR_NO_MEMORY, ENOMEM);
     patas_status status = patas__symbols_enter(error);
     if (status == PATAS_OK) {
-        struct patas__module *module = patas__module_at(address);
+        struct patas__module *module = patas__module_around(address);
         owner->place.address = address;
         if (module)
             place_fill(owner, module);

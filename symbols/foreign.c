@@ -107,7 +107,7 @@ static void follow(struct foreign_work *work, patas_foreign *item,
     for (int hop = 0; hop < FOREIGN_HOPS && jump_at(hop ? to : from, &next);
          hop++) {
         to = next;
-        struct patas__module *module = patas__module_at(to);
+        struct patas__module *module = patas__module_around(to);
         if (module) {
             item->target = to;
             item->owner = patas__arena_text(&work->arena, module->path);

@@ -121,7 +121,7 @@ PATAS__HIDDEN bool patas__symbols_held(void); /* by this thread */
 /* As the list was when the lock was taken. */
 PATAS__HIDDEN struct patas__module *patas__modules(void);
 PATAS__HIDDEN void patas__modules_forget(void);
-PATAS__HIDDEN struct patas__module *patas__module_at(uintptr_t address);
+PATAS__HIDDEN struct patas__module *patas__module_around(uintptr_t address);
 PATAS__HIDDEN bool patas__module_is_code(const struct patas__module *module,
                                          uint64_t value);
 PATAS__HIDDEN bool patas__module_holds(const struct patas__module *module,
@@ -147,6 +147,8 @@ PATAS__HIDDEN Elf_Scn *patas__elf_section(Elf *elf, const char *name,
 
 /* table.c, memory.c */
 PATAS__HIDDEN void patas__module_read(struct patas__module *module);
+/* The same of files that are open already. */
+PATAS__HIDDEN void patas__module_read_tables(struct patas__module *module);
 PATAS__HIDDEN void patas__module_read_memory(struct patas__module *module);
 PATAS__HIDDEN void patas__table_add(struct patas__module *module,
                                     const GElf_Sym *symbol, unsigned strings,

@@ -97,7 +97,7 @@ bool patas__module_is_code(const struct patas__module *module, uint64_t value)
     return false;
 }
 
-struct patas__module *patas__module_at(uintptr_t address)
+struct patas__module *patas__module_around(uintptr_t address)
 {
     for (struct patas__module *m = patas__modules(); m; m = m->next) {
         if (patas__module_holds(m, address - m->bias, 1))

@@ -247,13 +247,10 @@ static void table_read_mini(struct patas__module *module)
     module->mini_strings = copy;
 }
 
-void patas__module_read(struct patas__module *module)
+void patas__module_read_tables(struct patas__module *module)
 {
-    if (module->read)
-        return;
-    module->read = true;
-    patas__module_open(module);
     GElf_Shdr header;
+
     if (module->elf) {
         table_versions(module, module->elf);
         table_read(module, module->elf, SHT_DYNSYM, PATAS__DYNAMIC);
@@ -261,10 +258,19 @@ void patas__module_read(struct patas__module *module)
             table_read(module, module->elf, SHT_SYMTAB, PATAS__FULL);
         else if (module->debug_elf)
             table_read(module, module->debug_elf, SHT_SYMTAB, PATAS__FULL);
-        if (!module->strings[PATAS__FULL].bytes)
+        if (!module->strings[PATAS__FULL].bytes && module->fd >= 0)
             table_read_mini(module);
     }
     if (!module->count)
         patas__module_read_memory(module);
     (void)patas__lookup_build(module);
+}
+
+void patas__module_read(struct patas__module *module)
+{
+    if (module->read)
+        return;
+    module->read = true;
+    patas__module_open(module);
+    patas__module_read_tables(module);
 }

@@ -85,7 +85,7 @@ static void why_found(struct patas__why *work, patas_fn replacement)
 {
     const patas_symbol *symbol = &work->why.symbol;
 
-    work->module = patas__module_at(symbol->address);
+    work->module = patas__module_around(symbol->address);
     if (!work->module)
         return;
     patas__module_read(work->module);

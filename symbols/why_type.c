@@ -347,7 +347,7 @@ void patas__why_types(struct patas__why *work, uintptr_t replacement)
 
     if (!replacement || !work->has_die)
         return;
-    struct patas__module *module = patas__module_at(replacement);
+    struct patas__module *module = patas__module_around(replacement);
     if (module)
         patas__module_read(module);
     if (!module || !patas__die_at(module, replacement - module->bias, &other)) {

@@ -17,6 +17,9 @@ KEEP int same_name(int x)
     return x * 23;
 }
 
+enum {
+    LINE = __LINE__ + 2
+}; /* of the function below */
 KEEP int parse_line(int x)
 {
     return x * 29;
@@ -312,8 +315,8 @@ START_TEST(addresses_have_names_and_lines)
     ck_assert_uint_eq(place->entry, (uintptr_t)parse_line);
     ck_assert_uint_eq(place->offset, 0);
     ck_assert_ptr_nonnull(strstr(place->file, "symbols/find.c"));
-    ck_assert_uint_ge(place->line, 22);
-    ck_assert_uint_le(place->line, 26);
+    ck_assert_uint_ge(place->line, LINE);
+    ck_assert_uint_le(place->line, LINE + 2);
     ck_assert_ptr_nonnull(strstr(place->text, "parse_line (find.c:"));
     patas_place_free(place);
     OK(patas_describe((uintptr_t)find_cxx(0) + 1, &place, &error));

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include <patas/symbols.h>
 
@@ -123,6 +124,7 @@ static void *finds(void *nothing)
 {
     (void)nothing;
     while (!atomic_load(&done)) {
+        usleep(200);
         patas_fn function;
         patas_found *found;
         (void)!patas_find("memcpy", &function, NULL);

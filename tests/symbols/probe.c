@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *     probe [--debuginfod] [--path DIRS] [--why] MODULE SPEC...
+ *     probe [--debuginfod] [--no-debug] [--path DIRS] [--why]
+ *           [--swap FILE] MODULE SPEC...
  *
  * Loads a module if that can be, and prints what the library says of each
- * spec: for tests that are scripts, and for whoever wants to look.
+ * spec: for tests that are scripts, and for whoever wants to look. With --swap
+ * the file takes the module's place on disk once it is loaded.
  */
 #include <patas/symbols.h>
 
@@ -42,9 +44,21 @@ static int print_found(const char *spec)
     return status == PATAS_OK;
 }
 
+static void print_unread(void)
+{
+    patas_foreign_list *list;
+
+    if (patas_foreign_find(NULL, &list, NULL) != PATAS_OK)
+        return;
+    for (size_t i = 0; i < list->unread_count; i++)
+        printf("unread %s\n", list->unread[i]);
+    patas_foreign_free(list);
+}
+
 int main(int count, char **words)
 {
     patas_setup setup = {sizeof setup, 0, NULL};
+    const char *swap = NULL;
     int at = 1, why = 0, all = 1;
 
     for (; at < count && !strncmp(words[at], "--", 2); at++) {
@@ -54,6 +68,8 @@ int main(int count, char **words)
             setup.flags |= PATAS_SYMBOLS_NO_DEBUG;
         else if (!strcmp(words[at], "--path") && at + 1 < count)
             setup.debug_path = words[++at];
+        else if (!strcmp(words[at], "--swap") && at + 1 < count)
+            swap = words[++at];
         else if (!strcmp(words[at], "--why"))
             why = 1;
     }
@@ -61,6 +77,10 @@ int main(int count, char **words)
         return 2;
     if (!dlopen(words[at], RTLD_NOW))
         printf("%s\n", dlerror());
+    if (swap && rename(swap, words[at]))
+        perror(swap);
+    if (swap)
+        print_unread();
     for (at++; at < count; at++)
         all &= why ? print_why(words[at]) : print_found(words[at]);
     return all ? 0 : 1;
