@@ -619,7 +619,12 @@ static patas_status find_locked(const char *text, bool best,
     return status;
 }
 
-static patas_status find_owner(const char *spec, bool best,
+struct find_how {
+    bool best;       /* of the best rank only */
+    bool ask_linker; /* for what an IFUNC stands for, if it must be */
+};
+
+static patas_status find_owner(const char *spec, struct find_how how,
                                struct found_owner **result, patas_error *error)
 {
     struct found_owner *owner = calloc(1, sizeof *owner);
@@ -629,16 +634,16 @@ static patas_status find_owner(const char *spec, bool best,
         return patas__symbols_fail(error, PATAS_ERR_NO_MEMORY, ENOMEM);
     patas_status status = patas__symbols_enter(error);
     if (status == PATAS_OK) {
-        status = find_locked(spec, best, owner, error);
+        status = find_locked(spec, how.best, owner, error);
         patas__symbols_leave();
     }
-    if (status == PATAS_OK || status == PATAS_ERR_NOT_FOUND) {
-        for (size_t i = 0; i < owner->found.count; i++)
-            ifunc_ask_linker((patas_symbol *)&owner->found.symbols[i]);
-        *result = owner;
-    } else {
+    if (status != PATAS_OK && status != PATAS_ERR_NOT_FOUND) {
         patas_found_free(&owner->found);
+        return status;
     }
+    for (size_t i = 0; how.ask_linker && i < owner->found.count; i++)
+        ifunc_ask_linker((patas_symbol *)&owner->found.symbols[i]);
+    *result = owner;
     return status;
 }
 
@@ -649,7 +654,8 @@ patas_status patas_find_all(const char *spec, patas_found **found,
 
     if (!found)
         return patas__symbols_fail(error, PATAS_ERR_ARGUMENT, 0);
-    patas_status status = find_owner(spec, false, &owner, error);
+    const struct find_how how = {false, true};
+    patas_status status = find_owner(spec, how, &owner, error);
     *found = owner ? &owner->found : NULL;
     return status;
 }
@@ -674,12 +680,12 @@ static bool one_address(const patas_found *found)
     return found->count > 0;
 }
 
-/* The functions of the best rank; AMBIGUOUS comes with all of them. */
-patas_status patas__find_best(const char *spec, patas_found **found,
-                              patas_error *error)
+patas_status patas__find_best(const char *spec, bool ask_linker,
+                              patas_found **found, patas_error *error)
 {
     struct found_owner *owner;
-    patas_status status = find_owner(spec, true, &owner, error);
+    const struct find_how how = {true, ask_linker};
+    patas_status status = find_owner(spec, how, &owner, error);
 
     *found = owner ? &owner->found : NULL;
     if (status == PATAS_OK && !one_address(*found))
@@ -687,19 +693,25 @@ patas_status patas__find_best(const char *spec, patas_found **found,
     return status;
 }
 
-patas_status patas_find(const char *spec, patas_fn *function,
-                        patas_error *error)
+patas_status patas__find_one(const char *spec, bool ask_linker,
+                             patas_fn *function, patas_error *error)
 {
     patas_found *found;
 
-    if (!function)
-        return patas__symbols_fail(error, PATAS_ERR_ARGUMENT, 0);
     *function = NULL;
-    patas_status status = patas__find_best(spec, &found, error);
+    patas_status status = patas__find_best(spec, ask_linker, &found, error);
     if (status == PATAS_OK && !found->symbols[0].address)
         status = patas__symbols_fail(error, PATAS_ERR_UNSUPPORTED, 0);
     else if (status == PATAS_OK)
         *function = (patas_fn)found->symbols[0].address;
     patas_found_free(found);
     return status;
+}
+
+patas_status patas_find(const char *spec, patas_fn *function,
+                        patas_error *error)
+{
+    if (!function)
+        return patas__symbols_fail(error, PATAS_ERR_ARGUMENT, 0);
+    return patas__find_one(spec, true, function, error);
 }

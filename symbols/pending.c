@@ -13,7 +13,7 @@
  * library asks the linker for anything while it holds the lock that is taken
  * here.
  */
-#include "internal.h"
+#include "why.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -53,21 +53,17 @@ static void pending_leave(void)
     pthread_mutex_unlock(&pending_lock);
 }
 
-static patas_status replace_found(const char *spec, patas_fn replacement,
-                                  const patas_options *options,
-                                  patas_patch **patch, patas_error *error)
+static patas_status replace_at(patas_fn target, patas_fn replacement,
+                               const patas_options *options,
+                               patas_patch **patch, patas_error *error)
 {
     patas_options own = {sizeof own, 0, NULL};
-    patas_fn target;
 
     if (options && options->size != sizeof own)
         return patas__symbols_fail(error, PATAS_ERR_ARGUMENT, 0);
     if (options)
         own = *options;
     own.flags |= PATAS_ENTRY;
-    patas_status status = patas_find(spec, &target, error);
-    if (status != PATAS_OK)
-        return status;
     return patas_replace_with(target, replacement, &own, patch, error);
 }
 
@@ -77,8 +73,12 @@ patas_status patas_replace_name(const char *spec, patas_fn replacement,
 {
     if (!patch)
         return patas__symbols_fail(error, PATAS_ERR_ARGUMENT, 0);
+    patas_fn target;
     *patch = NULL;
-    return replace_found(spec, replacement, options, patch, error);
+    patas_status status = patas_find(spec, &target, error);
+    if (status != PATAS_OK)
+        return status;
+    return replace_at(target, replacement, options, patch, error);
 }
 
 /* Relocations that the linker is about to write into code would spoil a patch,
@@ -111,12 +111,31 @@ static bool text_is_relocated(const char *spec)
     return relocated;
 }
 
+/* Under our lock, for which a thread in dlopen() may wait: the linker is not
+ * asked. */
 static void pending_try(struct patas_pending *one, bool relocating)
 {
+    patas_fn target;
+
     if (one->patch || (relocating && text_is_relocated(one->spec)))
         return;
-    (void)replace_found(one->spec, one->replacement, &one->options, &one->patch,
-                        &one->error);
+    if (patas__find_one(one->spec, false, &target, &one->error) == PATAS_OK)
+        (void)replace_at(target, one->replacement, &one->options, &one->patch,
+                         &one->error);
+}
+
+/* Not under our lock: an IFUNC may be one that only the linker can resolve. */
+static void pending_try_linker(struct patas_pending *one)
+{
+    patas_fn target;
+
+    if (one->patch || one->error.status != PATAS_ERR_UNSUPPORTED ||
+        patas_find(one->spec, &target, NULL) != PATAS_OK || !pending_enter())
+        return;
+    if (!one->patch)
+        (void)replace_at(target, one->replacement, &one->options, &one->patch,
+                         &one->error);
+    pending_leave();
 }
 
 static void pending_on_change(void)
@@ -202,7 +221,9 @@ patas_status patas_replace_pending(const char *spec, patas_fn replacement,
         }
         pending_leave();
     }
-    if (!*pending) {
+    if (*pending) {
+        pending_try_linker(one);
+    } else {
         free(one->spec);
         free(one);
     }
@@ -224,10 +245,11 @@ patas_patch *patas_pending_patch(const patas_pending *pending,
         return NULL;
     }
     pending_try(one, false);
+    pending_leave();
+    pending_try_linker(one);
     patch = one->patch;
     if (!patch && error)
         *error = one->error;
-    pending_leave();
     return patch;
 }
 

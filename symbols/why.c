@@ -153,7 +153,7 @@ static patas_status why_answer(struct patas__why *work, const char *spec,
                                patas_fn replacement, patas_error *error)
 {
     patas_error missing = {PATAS_OK, 0, 0, 0, 0, 0};
-    patas_status found = patas__find_best(spec, &work->found, &missing);
+    patas_status found = patas__find_best(spec, true, &work->found, &missing);
     if (found != PATAS_OK && found != PATAS_ERR_NOT_FOUND) {
         if (error)
             *error = missing;

@@ -71,8 +71,14 @@ PATAS__HIDDEN void patas__why_types(struct patas__why *work,
 PATAS__HIDDEN void patas__why_words(struct patas__why *work);
 
 /* find.c */
-PATAS__HIDDEN patas_status patas__find_best(const char *spec,
+/* The functions of the best rank; AMBIGUOUS comes with all of them. The linker
+ * is asked for an IFUNC only by those who hold no lock that dlopen() waits for.
+ */
+PATAS__HIDDEN patas_status patas__find_best(const char *spec, bool ask_linker,
                                             patas_found **found,
                                             patas_error *error);
+PATAS__HIDDEN patas_status patas__find_one(const char *spec, bool ask_linker,
+                                           patas_fn *function,
+                                           patas_error *error);
 
 #endif
