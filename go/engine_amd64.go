@@ -4,6 +4,8 @@
 
 package patas
 
+//lint:file-ignore U1000 their addresses are taken in assembly
+
 import "unsafe"
 
 // All of them are in engine_amd64.s.

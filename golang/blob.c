@@ -234,6 +234,21 @@ static bool same_generic(const struct patas__gofunc *func, uint64_t target)
            other.entry != func->entry;
 }
 
+/* Is it code that all types of one shape share? Old tables abbreviate the
+ * types to three dots. */
+static bool any_generic(uint64_t target)
+{
+    struct patas__gofunc func;
+    size_t size;
+    if (!patas__pclntab_at(&go.tab, target, &func))
+        return false;
+    const char *name = patas__pclntab_name(&go.tab, func.name, &size);
+    for (size_t i = 0; name && i < size; i++)
+        if (name[i] == '[')
+            return true;
+    return false;
+}
+
 /*
  * A generic function as a value is a wrapper that adds a dictionary and calls
  * the code that all types of one shape share:
@@ -259,7 +274,8 @@ static void op_generic(struct patas__go_call *call)
         if (!bytes || !go.image.isa->decode(bytes, left, at, &insn))
             return;
         if (insn.has_target && insn.flow == PATAS__FLOW_CALL &&
-            same_generic(&func, insn.target)) {
+            (call->in[1] ? any_generic(insn.target)
+                         : same_generic(&func, insn.target))) {
             call->out[0] = insn.target;
             return;
         }
