@@ -152,6 +152,15 @@ static bool grows_there(uintptr_t base, size_t size)
            (base < land.stack[1] && base + size > land.stack[0]);
 }
 
+/* Where the kept bytes leave no choice, the heap has to make do with what it
+ * is sure to take soon: malloc takes other memory where it can't grow. */
+static bool grows_soon(uintptr_t base, size_t size)
+{
+    uintptr_t heap = land.heap[0];
+    return grows_there(base, size) &&
+           !(base >= heap + 128 * MIB && base < land.heap[1]);
+}
+
 /* Once: may a page that was written become executable? */
 static int probe(uintptr_t base, uint32_t size)
 {
@@ -580,7 +589,7 @@ static struct unit *unit_in_range(uintptr_t low, uintptr_t high)
             uintptr_t base =
                 low + 8 * MIB + (i % 2 ? i * MIB / 4 : 0 - i * MIB / 4);
             base &= ~(uintptr_t)(UNIT - 1);
-            if (grows_there(base, UNIT) || unit_at(base))
+            if (grows_soon(base, UNIT) || unit_at(base))
                 continue;
             struct unit *unit = unit_new(base, UNIT, false);
             if (unit)
@@ -594,7 +603,7 @@ static struct unit *unit_in_range(uintptr_t low, uintptr_t high)
     uintptr_t middle = (first + (last - first) / 2) & ~(page - 1);
     for (uintptr_t i = 0; i <= (last - first) / page && i < SEEK_LIMIT; i++) {
         uintptr_t base = middle + (i % 2 ? (i + 1) / 2 : 0 - i / 2) * page;
-        if (base < first || base > last || grows_there(base, page) ||
+        if (base < first || base > last || grows_soon(base, page) ||
             unit_at(base))
             continue;
         /* One address near a page's end needs the next page, too. */

@@ -51,6 +51,13 @@ static inline bool patas__lock_try(struct patas__lock *lock, bool *self)
     return taken;
 }
 
+static inline bool patas__lock_mine(const struct patas__lock *lock)
+{
+    const uintptr_t waited = PATAS__LOCK_WAITED;
+    return (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) & ~waited) ==
+           patas__os_thread();
+}
+
 static inline void patas__lock_give(struct patas__lock *lock)
 {
     if (__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) &

@@ -53,18 +53,20 @@ static patas_status fail(patas_error *error, patas_status status,
  * taken by its own thread, and leaves it at that. */
 void patas__fork_before(void)
 {
-    patas__gate_close(&engine.gate);
-    if (!patas__lock_take(&engine.lock))
+    if (patas__lock_take(&engine.lock))
+        patas__gate_close(&engine.gate);
+    else
         engine.inner_forks++;
 }
 
 void patas__fork_parent(void)
 {
-    if (engine.inner_forks)
+    if (engine.inner_forks) {
         engine.inner_forks--;
-    else
-        patas__lock_give(&engine.lock);
+        return;
+    }
     patas__gate_open(&engine.gate);
+    patas__lock_give(&engine.lock);
 }
 
 void patas__fork_child(void)
@@ -162,6 +164,9 @@ static patas_status enter_fresh(bool member, patas_error *error)
     struct patas__refresh refresh = {
         .ready = try_lock, .data = &coming, .gone = module_gone};
     int err;
+    /* In a fork of this thread the gate would not open before we are back. */
+    if (patas__lock_mine(&engine.lock))
+        return fail(error, PATAS_ERR_BUSY, PATAS_REASON_IN_PATAS, 0);
     for (;;) {
         patas__gate_enter(&engine.gate);
         err = patas__modules_refresh(&refresh);
@@ -318,11 +323,13 @@ static patas_status check_pair(uintptr_t target, uintptr_t replacement,
 
 /* Everything up to the commit. */
 static patas_status make_patch(uintptr_t target, uintptr_t replacement,
-                               const patas_options *options, bool many,
+                               const patas_options *options, uint32_t nth,
                                uint32_t *patch, patas_error *error)
 {
-    struct patas__request request = {
-        .asked = target, .flags = options->flags, .batch = many};
+    struct patas__request request = {.asked = target,
+                                     .flags = options->flags,
+                                     .batch = nth != 0,
+                                     .nth = nth};
     uint32_t index;
     patas_status status = check_pair(target, replacement, options, error);
     if (status == PATAS_OK)
@@ -752,7 +759,7 @@ patas_status patas_batch_replace_with(patas_batch *handle, patas_fn target,
         status = batch_open(handle, &batch, error);
     if (status == PATAS_OK)
         status = make_patch((uintptr_t)target, (uintptr_t)replacement, &known,
-                            true, &index, error);
+                            batch->count + 1, &index, error);
     if (status == PATAS_OK) {
         batch->members[batch->count++] = member_for(index, false);
         __atomic_store_n(patch, patas__handle(index), __ATOMIC_RELEASE);

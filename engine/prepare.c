@@ -841,7 +841,11 @@ patas_status patas__prepare(struct patas__request *request, bool dry,
                             uint32_t *target, patas_error *error)
 {
     uint32_t module_index;
-    patas__island_mode(request->batch);
+    enum {
+        MANY = 64
+    };
+    /* A small batch would leave most of a fresh unit empty. */
+    patas__island_mode(request->nth > MANY);
     request->extent = request->padding = 0;
     request->entry = patas__resolve(request->asked, request->flags);
     struct patas__module *module =

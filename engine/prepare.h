@@ -14,6 +14,7 @@ struct patas__request {
     uintptr_t asked;   /* the target as given */
     unsigned flags;    /* PATAS_STRICT ... */
     bool batch;        /* one of many: what was looked up is kept */
+    uint32_t nth;      /* its place in the batch, from 1 */
     bool searched;     /* the caller knows all branches into the window: */
     uint32_t entering; /* bit k: one to entry + k */
     /* Results. */
