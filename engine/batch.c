@@ -59,10 +59,10 @@ static void code_edit(struct patas__edit *edit,
     edit->address = target->entry;
     edit->size = target->written;
     edit->data = edit->done = false;
-    /* Kept bytes are part of the jump: they must be there, too. */
-    edit->check = target->form == PATAS_FORM_KEPT_BYTES && install
-                      ? PATAS__JUMP
-                      : target->written;
+    /* Kept bytes are part of the jump: they must be there, too. A jump of
+     * somebody else may begin with the very byte that ours does. */
+    edit->check =
+        target->form == PATAS_FORM_KEPT_BYTES ? PATAS__JUMP : target->written;
     memcpy(edit->before, install ? before : after, 8);
     memcpy(edit->after, install ? after : before, 8);
 }

@@ -334,7 +334,7 @@ END_TEST
 
 /* Foreign patchers. ------------------------------------------------------- */
 
-KEEP int victim(int x)
+KEEP __attribute__((aligned(16))) int victim(int x)
 {
     return x + 1;
 }
@@ -382,6 +382,32 @@ START_TEST(a_foreign_hook_on_top_is_left_alone)
     OK(patas_restore(patch, &error));
     ck_assert_int_eq(victim(1), 2);
     ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, before, 5);
+}
+END_TEST
+
+/* Four bytes of it change, and the fifth is kept: it belongs to the jump. */
+int keeps_the_fifth(int x);
+__asm__(".text\n.p2align 4\n.globl keeps_the_fifth\n"
+        ".type keeps_the_fifth,@function\nkeeps_the_fifth:\n.cfi_startproc\n"
+        "  sub $8, %rsp\n  .cfi_def_cfa_offset 16\n"
+        "  lea 1(%rdi), %eax\n  add $8, %rsp\n  ret\n.cfi_endproc\n"
+        ".size keeps_the_fifth, .-keeps_the_fifth\n.p2align 4\n");
+
+START_TEST(a_foreign_jump_that_begins_like_ours_is_left_alone)
+{
+    patas_patch *patch;
+    patas_fn target = (patas_fn)keeps_the_fifth;
+    uint8_t *fifth = (uint8_t *)(uintptr_t)target + 4, old = *fifth;
+    uint8_t theirs_now = (uint8_t)(old + 1);
+    patas_options strict = {.size = sizeof strict, .flags = PATAS_STRICT};
+    OK(patas_replace_with(target, OURS, &strict, &patch, &error));
+    poke(fifth, &theirs_now, 1);
+    struct expect_bytes before = bytes_of(target, 16);
+    ck_assert_int_eq(patas_restore(patch, NULL), PATAS_ERR_CHANGED);
+    SAME_BYTES(before);
+    poke(fifth, &old, 1);
+    OK(patas_restore(patch, &error));
+    ck_assert_int_eq(keeps_the_fifth(1), 2);
 }
 END_TEST
 
@@ -644,6 +670,7 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, each_tool_failing, 0, TOOLS);
     tcase_add_test(tests, all_tools_failing_at_once);
     tcase_add_test(tests, a_foreign_hook_on_top_is_left_alone);
+    tcase_add_test(tests, a_foreign_jump_that_begins_like_ours_is_left_alone);
     tcase_add_test(tests, a_foreign_hook_below_is_the_original);
     tcase_add_test(tests, the_targets_module_is_unloaded);
     tcase_add_test(tests, reloaded_before_patas_is_asked);
