@@ -370,20 +370,41 @@ START_TEST(replaced_by_name)
 }
 END_TEST
 
-/* What a module had is not found in the one that took its place. */
+static void copy_file(const char *from, const char *to)
+{
+    char buffer[4096];
+    size_t got;
+    FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+    ck_assert(in && out);
+    while ((got = fread(buffer, 1, sizeof buffer, in)))
+        ck_assert_uint_eq(fwrite(buffer, 1, got, out), got);
+    ck_assert_int_eq(fclose(out), 0);
+    fclose(in);
+}
+
+/* What a module had is not found in the one that took its name and place. */
 START_TEST(unloaded_modules_are_forgotten)
 {
-    void *one = dlopen(SAMPLES "/gcc-O2.so", RTLD_NOW | RTLD_LOCAL);
-    if (!one)
+    static const char *const samples[] = {SAMPLES "/gcc-O2.so",
+                                          SAMPLES "/gcc-O0.so"};
+    char folder[] = "/tmp/patas-find-XXXXXX", path[64];
+    if (access(samples[0], R_OK))
         return; /* no gcc */
-    uintptr_t before = find("sample_named@gcc-O2");
-    ck_assert_uint_eq(before, (uintptr_t)dlsym(one, "sample_named"));
-    dlclose(one);
-    misses("sample_named@gcc-O2", PATAS_ERR_NOT_FOUND);
-    void *two = dlopen(SAMPLES "/gcc-O0.so", RTLD_NOW | RTLD_LOCAL);
-    ck_assert_ptr_nonnull(two);
-    ck_assert_uint_eq(find("sample_named"),
-                      (uintptr_t)dlsym(two, "sample_named"));
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/taken.so", folder);
+    for (int i = 0; i < 6; i++) {
+        copy_file(samples[i % 2], path);
+        void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        ck_assert_ptr_nonnull(handle);
+        ck_assert_uint_eq(find("sample_named@taken"),
+                          (uintptr_t)dlsym(handle, "sample_named"));
+        ck_assert_uint_eq(find("sample_types@taken"),
+                          (uintptr_t)dlsym(handle, "sample_types"));
+        dlclose(handle);
+        misses("sample_named@taken", PATAS_ERR_NOT_FOUND);
+        unlink(path);
+    }
+    rmdir(folder);
 }
 END_TEST
 

@@ -256,6 +256,10 @@ KEEP int other_second(char *text, int size, const struct pair *pair)
 {
     return text[0] + size + pair->b;
 }
+KEEP int real_second(char *text, double size, const struct pair *pair)
+{
+    return text[0] + (int)size + pair->b;
+}
 KEEP void other_result(char *text, size_t size, const struct pair *pair)
 {
     text[0] = (char)(size + (size_t)pair->b);
@@ -287,6 +291,8 @@ START_TEST(types_of_both_sides_are_compared)
     differs(sample, (patas_fn)same_types, NULL);
     differs(sample, (patas_fn)alike_types, NULL);
     differs(sample, (patas_fn)other_second, "argument 2 differs: size_t, int");
+    differs(sample, (patas_fn)real_second,
+            "argument 2 differs: size_t, double");
     differs(sample, (patas_fn)other_result, "the result differs: int, void");
     differs(sample, (patas_fn)fewer, "the number of arguments differs: 3, 2");
     differs(sample, (patas_fn)other_pointed,
