@@ -207,7 +207,8 @@ func TestTortureLeaf(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Logf("%d pairs, %d calls", pairs, calls)
+	t.Logf("%d pairs, %d calls, %d arrivals mid-window carried", pairs, calls,
+		patas.Carried())
 	if wrong != 0 || pairs == 0 {
 		t.Fatalf("%d wrong of %d calls, %d pairs", wrong, calls, pairs)
 	}
