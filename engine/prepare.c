@@ -12,7 +12,7 @@
 enum {
     FOLLOW_STEPS = 8,
     GAP_JUMP = 5,
-    GAPS = 64
+    GAPS = 1024
 };
 
 /* Mappings looked up last: one for targets, one for replacements. */
@@ -223,17 +223,19 @@ static void each_moved(const struct patas__target *target,
                        const struct patas__image *image,
                        void (*each)(void *data, uint64_t to), void *data)
 {
-    uint8_t bytes[PATAS__LOOK];
-    const uint8_t *live =
-        patas__image_bytes(image, target->entry, sizeof bytes);
+    uint8_t bytes[PATAS__LOOK] = {0};
     struct patas__insn insn;
+    size_t size = 2 * sizeof bytes;
+    const uint8_t *live = NULL;
+    while (!live && (size /= 2) > sizeof target->before) /* a segment ends */
+        live = patas__image_bytes(image, target->entry, size);
     if (!live)
         return;
-    memcpy(bytes, live, sizeof bytes);
+    memcpy(bytes, live, size);
     memcpy(bytes, target->before, sizeof target->before);
     for (unsigned at = 0; at < PATAS__JUMP; at += insn.length) {
-        if (!image->isa->decode(bytes + at, sizeof bytes - at,
-                                target->entry + at, &insn))
+        if (!image->isa->decode(bytes + at, size - at, target->entry + at,
+                                &insn))
             return;
         if (insn.has_target)
             each(data, insn.target);
@@ -293,7 +295,7 @@ static void read_bytes(struct patas__survey *survey, bool module)
     uintptr_t entry = (uintptr_t)survey->entry;
     uintptr_t left =
         prepared.target.end > entry ? prepared.target.end - entry : PATAS__LOOK;
-    if (left >= PATAS__LOOK && module) {
+    if (left >= PATAS__LOOK && module && prepared.target.prot & PATAS__READ) {
         memcpy(survey->bytes, (const void *)entry, PATAS__LOOK);
         survey->size = PATAS__LOOK;
         return;
