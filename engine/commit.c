@@ -9,6 +9,8 @@
  */
 #include "commit.h"
 
+#include "host.h"
+
 enum {
     EDIT_PAGE = 4096,
     PUT_BACK_TRIES = 4,
@@ -36,33 +38,13 @@ static void unit_merge(uint8_t *unit, const uint8_t *now, unsigned unit_size,
     memcpy(unit + at, bytes, size);
 }
 
-/* lock cmpxchg / cmpxchg16b: atomic to data and, aligned, to instruction
- * fetch (docs/safety.md lists the processors that this was tried on). */
-static bool swap8(uintptr_t unit, const uint8_t *old, const uint8_t *new)
-{
-    uint64_t expected = patas__load64(old);
-    return __atomic_compare_exchange_n((uint64_t *)unit, &expected,
-                                       patas__load64(new), false,
-                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-}
-
-static bool swap16(uintptr_t unit, const uint8_t *old, const uint8_t *new)
-{
-    bool done;
-    uint64_t low = patas__load64(old), high = patas__load64(old + 8);
-    __asm__ volatile("lock cmpxchg16b %1"
-                     : "=@ccz"(done), "+m"(*(uint8_t(*)[16])unit), "+a"(low),
-                       "+d"(high)
-                     : "b"(patas__load64(new)), "c"(patas__load64(new + 8))
-                     : "memory");
-    return done;
-}
-
 /* Replaces `from` by `to` if `check` bytes of `from` are there. */
 static bool store_unit(uintptr_t address, const uint8_t *from,
                        const uint8_t *to, unsigned size, unsigned check)
 {
-    unsigned unit_size = address % 8 + size <= 8 ? 8 : 16;
+    unsigned unit_size = patas__unit_least;
+    while (address % unit_size + size > unit_size)
+        unit_size *= 2;
     uintptr_t unit = address & ~(uintptr_t)(unit_size - 1);
     unsigned at = (unsigned)(address - unit);
     uint8_t now[16], next[16];
@@ -72,7 +54,7 @@ static bool store_unit(uintptr_t address, const uint8_t *from,
             memcmp((const void *)address, from, check))
             return false;
         unit_merge(next, now, unit_size, at, to, size);
-        if (unit_size == 8 ? swap8(unit, now, next) : swap16(unit, now, next))
+        if (patas__unit_swap(unit, unit_size, now, next))
             return true; /* else a neighbour in the unit changed: look again */
     }
 }
@@ -286,7 +268,7 @@ unsigned patas__commit_unit(uintptr_t address)
 {
     if (write_method == METHOD_UNKNOWN)
         write_method = find_method(address);
-    return write_method == METHOD_PROTECT ? 16
+    return write_method == METHOD_PROTECT ? patas__unit_most
            : write_method == METHOD_MEM   ? 8
                                           : 0;
 }

@@ -23,9 +23,9 @@
  * sigwaitinfo() or ppoll() with another mask for that long is not held; it
  * stands behind a system call, where no window with traps has a boundary.
  */
+#include "host.h"
 #include "os.h"
 #include "trap.h"
-#include "trap_host.h"
 
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
@@ -420,8 +420,7 @@ static bool hold_seize(struct holder *holder, int tid)
 static bool hold_stopped(struct holder *holder, struct held_thread *thread,
                          int status)
 {
-    unsigned long pc = 0;
-    uintptr_t to;
+    uintptr_t pc = 0, to;
     long failed;
 
     if ((status & 0xff) != 0x7f) { /* it ended */
@@ -432,12 +431,10 @@ static bool hold_stopped(struct holder *holder, struct held_thread *thread,
     thread->signal = status >> 16 ? 0 : (uint8_t)(status >> 8);
     if (thread->signal == PATAS__SIGILL || thread->signal == PATAS__SIGTRAP)
         return true;
-    failed =
-        hold_ptrace(PTRACE_PEEKUSR, thread->tid, PATAS__USER_PC, (long)&pc);
-    to = failed ? 0 : holder->carry((uintptr_t)pc);
+    failed = patas__thread_pc(thread->tid, &pc);
+    to = failed ? 0 : holder->carry(pc);
     if (to) {
-        failed =
-            hold_ptrace(PTRACE_POKEUSR, thread->tid, PATAS__USER_PC, (long)to);
+        failed = patas__thread_resume_at(thread->tid, to);
         holder->moved += !failed;
     }
     if (failed == -HOLD_ESRCH) /* killed in its stop: runs no more */

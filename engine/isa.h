@@ -5,7 +5,8 @@
  * An instruction set is a const table of pure functions. Nothing behind one
  * allocates, keeps state, reads memory that it was not given, or asks which
  * machine runs it; so all of them are in every build, under every fuzzer, and
- * plan for files and for other processes as well as for this one.
+ * plan for files and for other processes as well as for this one. (What depends
+ * on the machine that runs is in host.h.)
  */
 #ifndef PATAS_ISA_H
 #define PATAS_ISA_H
@@ -116,6 +117,7 @@ PATAS__HIDDEN extern const struct patas__isa patas__isa_x86_64;
 PATAS__HIDDEN extern const struct patas__isa patas__isa_i386;
 
 /* The one we run on. */
-PATAS__HIDDEN const struct patas__isa *patas__isa_host(void);
+PATAS__HIDDEN const struct patas__isa *patas__isa_host(void)
+    __attribute__((const));
 
 #endif

@@ -12,6 +12,7 @@
  */
 #include "island.h"
 
+#include "host.h"
 #include "os.h"
 #include "patas.h"
 #include "trap.h"
@@ -24,8 +25,8 @@ enum {
 
 #define GIB  ((uintptr_t)1 << 30)
 #define MIB  ((uintptr_t)1 << 20)
-#define LOW  ((uintptr_t)0x10000)               /* vm.mmap_min_addr */
-#define HIGH ((uintptr_t)0x7ffffffff000 - UNIT) /* end of user space */
+#define LOW  ((uintptr_t)0x10000) /* vm.mmap_min_addr */
+#define HIGH (patas__user_top - UNIT)
 
 struct unit {
     uintptr_t base;

@@ -14,8 +14,8 @@
  * with signals open may hold, no TLS, no libc.
  */
 #include "trap.h"
+#include "host.h"
 #include "os.h"
-#include "trap_host.h"
 
 #include <asm/unistd.h>
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "isa.h"
 
+/* The build says which one this is: PATAS_CPU is its name behind patas__isa_.
+ */
+#define ISA_TABLE(cpu)  ISA_TABLE_(cpu)
+#define ISA_TABLE_(cpu) patas__isa_##cpu
+
 const struct patas__isa *patas__isa_host(void)
 {
-#if defined(__x86_64__)
-    return &patas__isa_x86_64;
-#elif defined(__i386__)
-    return &patas__isa_i386;
-#else
-    return NULL;
-#endif
+    return &ISA_TABLE(PATAS_CPU);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * os.h for Linux on x86-64, by raw system calls.
+ * os.h for Linux, by raw system calls; what is the processor's is in host.h.
  *
  * Nothing is kept open between calls: a program may close every descriptor it
  * finds, and after a fork /proc/self/mem of the parent would still be the
@@ -25,7 +25,6 @@ enum {
     MAP_ANONYMOUS_ = 0x20,
     MAP_NORESERVE_ = 0x4000,
     MAP_FIXED_NOREPLACE_ = 0x100000,
-    ARCH_SHSTK_STATUS_ = 0x5005,
     PR_GET_AUXV_ = 0x41555856,
     RLIMIT_STACK_ = 3
 };
@@ -38,20 +37,6 @@ enum {
     OS_E_INVAL = 22,
     OS_E_NOSYS = 38
 };
-
-long patas__syscall(long number, long a, long b, long c, long d, long e, long f)
-{
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8),
-                       "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
 
 static int as_errno(long result)
 {
@@ -408,17 +393,9 @@ void patas__os_sleep_us(unsigned microseconds)
     patas__syscall(__NR_nanosleep, (long)time, 0, 0, 0, 0, 0);
 }
 
-bool patas__os_shadow_stack(void)
-{
-    uint64_t features = 0;
-    long got = patas__syscall(__NR_arch_prctl, ARCH_SHSTK_STATUS_,
-                              (long)&features, 0, 0, 0, 0);
-    return !got && (features & 1);
-}
-
 /* ---- where the heap and the main stack grow ---------------------------- */
 
-static uintptr_t auxv_value(uint64_t type)
+uintptr_t patas__os_auxv(unsigned type)
 {
     uint64_t auxv[2 * 64];
     long got = patas__syscall(__NR_prctl, PR_GET_AUXV_, (long)auxv, sizeof auxv,
@@ -434,29 +411,6 @@ static uintptr_t auxv_value(uint64_t type)
         if (auxv[i] == type)
             return (uintptr_t)auxv[i + 1];
     return 0;
-}
-
-/* The thread pointer is the FS base (System V ABI x86-64, 3.4.6). Linux lets
- * programs read it by rdfsbase from 5.9 on, and says so in AT_HWCAP2; a program
- * without a C library may have none. */
-uintptr_t patas__os_thread(void)
-{
-    enum {
-        AT_HWCAP2_ = 26,
-        HAS_FSGSBASE = 2
-    };
-    static int8_t readable; /* 0 = not asked yet, else -1 or 1 */
-    if (!readable)
-        readable = auxv_value(AT_HWCAP2_) & HAS_FSGSBASE ? 1 : -1;
-    uintptr_t base = 0;
-    if (readable > 0)
-        __asm__("rdfsbase %0" : "=r"(base));
-    return base ? base : (uintptr_t)patas__os_tid() * 2;
-}
-
-uintptr_t patas__os_auxv(unsigned type)
-{
-    return auxv_value(type);
 }
 
 void patas__os_growth(uintptr_t heap[2], uintptr_t stack[2])
@@ -479,7 +433,7 @@ void patas__os_growth(uintptr_t heap[2], uintptr_t stack[2])
     heap[1] = heap[0] + room * mib;
 
     /* The kernel keeps 16 random bytes near the top of the main stack. */
-    uintptr_t top = auxv_value(AT_RANDOM_);
+    uintptr_t top = patas__os_auxv(AT_RANDOM_);
     patas__syscall(__NR_getrlimit, RLIMIT_STACK_, (long)limit, 0, 0, 0, 0);
     if (limit[0] > 1024 * mib) /* unlimited, too: assume a lot */
         limit[0] = 1024 * mib;

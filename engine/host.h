@@ -1,17 +1,41 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the trap stage knows of the kernel's signal interface, and what it asks
- * of the machine. The machine's part is one file, chosen by the build:
- * os/linux/trap_x86_64.c.
+ * What the engine asks of the processor that it runs on, under this system: one
+ * file answers, isa/FOLDER/linux_CPU.c, chosen by the build (and with it
+ * linux.c of the same folder, for what several processors share). Everything
+ * else in a folder of isa/ is pure.
  *
- * The layouts are the kernel's, not the C library's, and stand here instead of
- * <signal.h> because a handler must not depend on either's version of them.
+ * Some of it is declared where it is used: patas__syscall(), patas__os_thread()
+ * and patas__os_shadow_stack() in os.h, patas__trap_bytes() in trap.h.
+ *
+ * The layouts of signals are the kernel's, not the C library's, and stand here
+ * instead of <signal.h> because a handler must not depend on either's version.
  */
-#ifndef PATAS_TRAP_HOST_H
-#define PATAS_TRAP_HOST_H
+#ifndef PATAS_HOST_H
+#define PATAS_HOST_H
 
 #include "bytes.h"
 #include "patas.h"
+
+/* ---- code ---------------------------------------------------------------- */
+
+/*
+ * The aligned units of memory that one store changes at once, for whoever reads
+ * them and for whoever executes them: the smallest that is used, and the
+ * largest. Sizes are powers of two in between; pointers fit one, too.
+ */
+PATAS__HIDDEN extern const uint8_t patas__unit_least, patas__unit_most;
+
+/* Replaces the `size` bytes of the unit if they are `old`; true if they were.
+ * Never half. */
+PATAS__HIDDEN bool patas__unit_swap(uintptr_t unit, unsigned size,
+                                    const uint8_t *old, const uint8_t *new);
+
+/* Above every address that a program can have. */
+PATAS__HIDDEN extern const uintptr_t patas__user_top;
+
+/* ---- signals --------------------------------------------------------------
+ */
 
 enum {
     PATAS__SIGILL = 4,
@@ -105,10 +129,9 @@ PATAS__HIDDEN uintptr_t patas__frame_depth(void *context);
 /* True if the byte at `address` may be read. Asks the kernel; never faults. */
 PATAS__HIDDEN bool patas__trap_readable(uintptr_t address);
 
-/* Where PTRACE_PEEKUSER finds the PC. */
-enum {
-    PATAS__USER_PC = 16 * 8
-}; /* struct user_regs_struct: 16th, rip */
+/* Where a thread that is in a ptrace stop goes on; 0 or -errno. */
+PATAS__HIDDEN long patas__thread_pc(int tid, uintptr_t *pc);
+PATAS__HIDDEN long patas__thread_resume_at(int tid, uintptr_t pc);
 
 /*
  * A process that shares this one's memory and files but no signal handlers:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The trap stage's machine: Linux on x86-64.
+ * host.h for Linux on x86-64.
  *
  * What the kernel leaves on the stack for a handler (arch/x86 rt_sigframe):
  *
@@ -8,9 +8,110 @@
  *            ucontext         rdx; flags, link, stack, registers, mask
  *            siginfo          rsi
  */
-#include "../../os.h"
-#include "../../trap.h"
-#include "../../trap_host.h"
+#include "host.h"
+#include "os.h"
+#include "trap.h"
+
+#include <asm/unistd.h>
+#include <linux/ptrace.h>
+
+/* ---- the system ------------------------------------------------------ */
+
+long patas__syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8),
+                       "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+/* The thread pointer is the FS base (System V ABI x86-64, 3.4.6). Linux lets
+ * programs read it by rdfsbase from 5.9 on, and says so in AT_HWCAP2; a program
+ * without a C library may have none. */
+uintptr_t patas__os_thread(void)
+{
+    enum {
+        AT_HWCAP2_ = 26,
+        HAS_FSGSBASE = 2
+    };
+    static int8_t readable; /* 0 = not asked yet, else -1 or 1 */
+    if (!readable)
+        readable = patas__os_auxv(AT_HWCAP2_) & HAS_FSGSBASE ? 1 : -1;
+    uintptr_t base = 0;
+    if (readable > 0)
+        __asm__("rdfsbase %0" : "=r"(base));
+    return base ? base : (uintptr_t)patas__os_tid() * 2;
+}
+
+bool patas__os_shadow_stack(void)
+{
+    enum {
+        ARCH_SHSTK_STATUS_ = 0x5005 /* older headers lack it */
+    };
+    uint64_t features = 0;
+    long got = patas__syscall(__NR_arch_prctl, ARCH_SHSTK_STATUS_,
+                              (long)&features, 0, 0, 0, 0);
+    return !got && (features & 1);
+}
+
+/* ---- code ------------------------------------------------------------ */
+
+const uint8_t patas__unit_least = 8, patas__unit_most = 16;
+const uintptr_t patas__user_top = 0x7ffffffff000;
+
+static bool swap8(uintptr_t unit, const uint8_t *old, const uint8_t *new)
+{
+    uint64_t expected = patas__load64(old);
+    return __atomic_compare_exchange_n((uint64_t *)unit, &expected,
+                                       patas__load64(new), false,
+                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static bool swap16(uintptr_t unit, const uint8_t *old, const uint8_t *new)
+{
+    bool done;
+    uint64_t low = patas__load64(old), high = patas__load64(old + 8);
+    __asm__ volatile("lock cmpxchg16b %1"
+                     : "=@ccz"(done), "+m"(*(uint8_t(*)[16])unit), "+a"(low),
+                       "+d"(high)
+                     : "b"(patas__load64(new)), "c"(patas__load64(new + 8))
+                     : "memory");
+    return done;
+}
+
+/* lock cmpxchg / cmpxchg16b: atomic to data and, aligned, to instruction
+ * fetch (docs/safety.md lists the processors that this was tried on). */
+bool patas__unit_swap(uintptr_t unit, unsigned size, const uint8_t *old,
+                      const uint8_t *new)
+{
+    return size == 8 ? swap8(unit, old, new) : swap16(unit, old, new);
+}
+
+/* ---- threads that are held ------------------------------------------- */
+
+enum {
+    USER_PC = 16 * 8 /* struct user_regs_struct: 16th, rip */
+};
+
+long patas__thread_pc(int tid, uintptr_t *pc)
+{
+    return patas__syscall(__NR_ptrace, PTRACE_PEEKUSR, tid, USER_PC, (long)pc,
+                          0, 0);
+}
+
+long patas__thread_resume_at(int tid, uintptr_t pc)
+{
+    return patas__syscall(__NR_ptrace, PTRACE_POKEUSR, tid, USER_PC, (long)pc,
+                          0, 0);
+}
+
+/* ---- signals --------------------------------------------------------- */
 
 /* struct ucontext of the kernel, with struct sigcontext in it. */
 struct patas__frame {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ * trap.h's bytes for Linux on x86 of either width.
+ *
  * Which bytes trap: asked of the processor itself, once a process.
  *
  * CC (int3) and D6 are promised for ever; the others are invalid in 64-bit
@@ -8,9 +10,9 @@
  * shares our memory but not our signal handlers: the program sees no signal,
  * and its own thread never runs a byte of this.
  */
+#include "host.h"
 #include "os.h"
 #include "trap.h"
-#include "trap_host.h"
 
 #include <asm/unistd.h>
 #include <linux/futex.h>
