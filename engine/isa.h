@@ -45,7 +45,7 @@ struct patas__insn {
     uint8_t opcode_at; /* last opcode byte (behind prefixes and escapes) */
     uint8_t modrm_at;  /* 0 = no ModRM byte */
     uint8_t map;       /* opcode map: 0 one byte, 1 0F, 2 0F38, 3 0F3A, 4.. */
-    uint8_t encoding;  /* enum patas__encoding */
+    uint8_t encoding;  /* enum patas__encoding, patas__a64_form */
     uint8_t prefixes;  /* bit set of enum patas__prefix */
     uint8_t rex;       /* the REX byte or 0; for REX2 its payload */
 };
@@ -115,6 +115,7 @@ struct patas__isa {
 
 PATAS__HIDDEN extern const struct patas__isa patas__isa_x86_64;
 PATAS__HIDDEN extern const struct patas__isa patas__isa_i386;
+PATAS__HIDDEN extern const struct patas__isa patas__isa_aarch64;
 
 /* The one we run on. */
 PATAS__HIDDEN const struct patas__isa *patas__isa_host(void)
