@@ -12,9 +12,6 @@
 #include "table.h"
 
 enum {
-    STUB_BYTES = 6,
-    CONTEXT_BYTES = 13,
-    GAP_BYTES = 5,
     PIECES_EACH = 5, /* of one target and one patch, at most */
     TOLD_FIRST = 1024,
     TOLD_SHIFT = 56, /* the channels, above an address */
@@ -293,14 +290,16 @@ static void add_target(struct pieces *pieces, uint32_t index, unsigned channel)
     island = patas__target_island(target);
     head = patas__target_head(target);
     if (!was_told(island, channel))
-        add_piece(pieces, PATAS__PIECE_STUB, index, island, STUB_BYTES);
+        add_piece(pieces, PATAS__PIECE_STUB, index, island,
+                  patas__isa_host()->stub);
     if (!was_told(head, channel) && patas__describe_move(target, &remade))
         add_piece(pieces, PATAS__PIECE_HEAD, index, head,
                   remade.move.code_size);
     uintptr_t gap =
         target->entry + 2 + (uintptr_t)(intptr_t)(int8_t)target->after;
     if (target->form == PATAS_FORM_SHORT_JUMP && !was_told(gap, channel))
-        add_piece(pieces, PATAS__PIECE_GAP, index, gap, GAP_BYTES);
+        add_piece(pieces, PATAS__PIECE_GAP, index, gap,
+                  patas__isa_host()->jump);
 }
 
 static void add_patch(struct pieces *pieces, uint32_t index, unsigned channel)
@@ -313,10 +312,10 @@ static void add_patch(struct pieces *pieces, uint32_t index, unsigned channel)
     uintptr_t stub = patas__patch_original(patch);
     if (patch->stub && !was_told(stub, channel))
         add_piece(pieces, PATAS__PIECE_ORIGINAL, patch->target, stub,
-                  STUB_BYTES);
+                  patas__isa_host()->stub);
     if (patch->flags & PATAS__THUNK && !was_told(patch->enter, channel))
         add_piece(pieces, PATAS__PIECE_CONTEXT, patch->target, patch->enter,
-                  CONTEXT_BYTES);
+                  patas__isa_host()->thunk);
 }
 
 static void sift(struct patas__piece *list, size_t at, size_t count)

@@ -102,6 +102,12 @@ struct patas__isa {
     const char *name;
     uint8_t pointer_size; /* bytes */
     uint8_t max_insn;     /* longest instruction, bytes */
+    uint8_t step;         /* instructions begin at multiples of that */
+
+    /* Sizes of generated code, bytes. */
+    uint8_t jump;  /* to an address in reach: what an entry becomes */
+    uint8_t stub;  /* jump to where a slot says */
+    uint8_t thunk; /* the same, and a context value is loaded in front of it */
 
     /* Decodes the instruction at `address`. True, and insn->length > 0, if the
      * bytes are an instruction that ends within `size`. */
@@ -111,7 +117,25 @@ struct patas__isa {
     /* Carries a move out. Returns a patas_reason: NONE, or why not
      * (CANNOT_MOVE, OUT_OF_REACH, SHADOW_STACK, INVALID_CODE, TRUNCATED). */
     unsigned (*relocate)(struct patas__move *move);
+
+    /* Generated code, for the address `at`. What it names is in reach: the
+     * island sees to that. */
+    void (*put_jump)(uint8_t *code, uint64_t at, uint64_t to);
+    void (*put_stub)(uint8_t *code, uint64_t at, uint64_t slot);
+    void (*put_thunk)(uint8_t *code, uint64_t at, uint64_t slot,
+                      uint64_t context);
+
+    /* ... and back: the slots that it names. */
+    uint64_t (*stub_slot)(const uint8_t *code, uint64_t at);
+    void (*thunk_slots)(const uint8_t *code, uint64_t at, uint64_t *slot,
+                        uint64_t *context);
 };
+
+enum {
+    PATAS__JUMP_MAX = 8,
+    PATAS__STUB_MAX = 16,
+    PATAS__THUNK_MAX = 32
+}; /* of any instruction set */
 
 PATAS__HIDDEN extern const struct patas__isa patas__isa_x86_64;
 PATAS__HIDDEN extern const struct patas__isa patas__isa_i386;

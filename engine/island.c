@@ -13,6 +13,7 @@
 #include "island.h"
 
 #include "host.h"
+#include "isa.h"
 #include "os.h"
 #include "patas.h"
 #include "trap.h"
@@ -25,6 +26,7 @@ enum {
 
 #define GIB  ((uintptr_t)1 << 30)
 #define MIB  ((uintptr_t)1 << 20)
+#define STUB (patas__isa_host()->stub)
 #define LOW  ((uintptr_t)0x10000) /* vm.mmap_min_addr */
 #define HIGH (patas__user_top - UNIT)
 
@@ -300,9 +302,8 @@ static bool window_find(const struct unit *unit, uintptr_t window,
     if (reach->kind[0] == PATAS__BYTE_FREE) {
         uintptr_t from = window > unit->base ? window : unit->base;
         uintptr_t to = window + WINDOW < end ? window + WINDOW : end;
-        return from < to &&
-               run_find(unit, (uint32_t)(from - unit->base),
-                        (uint32_t)(to - unit->base), PATAS__STUB_SIZE, at);
+        return from < to && run_find(unit, (uint32_t)(from - unit->base),
+                                     (uint32_t)(to - unit->base), STUB, at);
     }
     unsigned count;
     const uint8_t *traps = patas__trap_bytes(&count);
@@ -310,7 +311,7 @@ static bool window_find(const struct unit *unit, uintptr_t window,
         uintptr_t address = window + traps[i];
         if (address < unit->base || address >= end)
             continue;
-        if (fits_at(unit, (uint32_t)(address - unit->base), PATAS__STUB_SIZE)) {
+        if (fits_at(unit, (uint32_t)(address - unit->base), STUB)) {
             *at = (uint32_t)(address - unit->base);
             return true;
         }
@@ -483,7 +484,7 @@ static unsigned stub_done(struct unit *unit, uint32_t at, bool dry,
                           uintptr_t *stub)
 {
     if (!dry)
-        mark(unit, at, PATAS__STUB_SIZE, true);
+        mark(unit, at, STUB, true);
     *stub = unit->base + at;
     return PATAS_REASON_NONE;
 }
@@ -543,6 +544,8 @@ static bool fixed_range(const struct patas__reach *reach, uintptr_t *low,
     for (unsigned i = freedom; i < 4; i++)
         displacement |= (int64_t)reach->value[i] << (8 * i);
     displacement = (int32_t)displacement;
+    if (displacement > INT32_MAX - PATAS__JUMP_MAX)
+        return false; /* too far from the entry for a record */
     *low = reach->origin + (uintptr_t)displacement;
     *high = *low + ((uintptr_t)1 << (8 * freedom));
     bool wrapped =
@@ -557,7 +560,7 @@ static bool stub_find(struct unit *unit, uint32_t from, uint32_t to,
     bool whole = from <= unit->full;
     if (whole)
         from = unit->full;
-    bool found = run_find(unit, from, to, PATAS__STUB_SIZE, at);
+    bool found = run_find(unit, from, to, STUB, at);
     if (whole && (found || to == unit->size))
         unit->full = found ? *at : to;
     return found;
@@ -609,7 +612,7 @@ static struct unit *unit_in_range(uintptr_t low, uintptr_t high)
             continue;
         /* One address near a page's end needs the next page, too. */
         uintptr_t start = low > base ? low : base;
-        bool two = start + PATAS__STUB_SIZE > base + page;
+        bool two = start + STUB > base + page;
         struct unit *unit =
             unit_new(base, (uint32_t)(two ? 2 * page : page), true);
         if (unit)
@@ -645,10 +648,10 @@ unsigned patas__island_stub(const struct patas__reach *reach, size_t budget,
     if (reach->kind[3] == PATAS__BYTE_FIXED)
         return stub_fixed(reach, budget, dry, stub);
     if (!trap_mask(reach)) {
-        if (patas__island_code(reach->origin, PATAS__STUB_SIZE, stub))
+        if (patas__island_code(reach->origin, STUB, stub))
             return PATAS_REASON_NO_ADDRESS;
         if (dry)
-            patas__island_free(*stub, PATAS__STUB_SIZE);
+            patas__island_free(*stub, STUB);
         return PATAS_REASON_NONE;
     }
     return stub_free(reach, dry, stub);
@@ -714,8 +717,8 @@ void patas__island_free(uintptr_t code, size_t size)
         unit->seek = at;
     if (at < unit->stub_seek)
         unit->stub_seek = at;
-    if (at < unit->full + PATAS__STUB_SIZE)
-        unit->full = at < PATAS__STUB_SIZE ? 0 : at - PATAS__STUB_SIZE;
+    if (at < unit->full + STUB)
+        unit->full = at < STUB ? 0 : at - STUB;
     /* Nobody could ever run it: it was mapped for a question only. */
     if (!unit->taken && unit->open)
         unit_drop(unit);

@@ -17,10 +17,6 @@
 
 #include "bytes.h"
 
-enum {
-    PATAS__STUB_SIZE = 6
-}; /* ff 25 disp32 */
-
 enum patas__byte {
     PATAS__BYTE_FREE, /* any value will do */
     PATAS__BYTE_TRAP, /* must be one of patas__trap_bytes() */
@@ -45,7 +41,7 @@ PATAS__HIDDEN unsigned patas__island_stub(const struct patas__reach *reach,
 PATAS__HIDDEN int patas__island_code(uintptr_t origin, size_t size,
                                      uintptr_t *code);
 
-/* A slot within reach of a `jmp *slot(%rip)` at `stub`; 0 or ENOMEM. */
+/* A slot within reach of a stub or thunk at `stub`; 0 or ENOMEM. */
 PATAS__HIDDEN int patas__island_slot(uintptr_t stub, uintptr_t **slot);
 PATAS__HIDDEN void patas__island_slot_free(uintptr_t *slot);
 

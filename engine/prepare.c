@@ -512,16 +512,17 @@ static void fill_carry(struct patas__target *target,
 static void fill_stub(struct patas__target *target, uintptr_t stub,
                       const uintptr_t *slot)
 {
-    target->stub = (int32_t)(stub - (target->entry + PATAS__JUMP));
-    target->slot = (int32_t)((uintptr_t)slot - (stub + PATAS__STUB_SIZE));
+    target->stub = (int32_t)(stub - target->entry);
+    target->slot = (int32_t)((uintptr_t)slot - stub);
 }
 
 static int write_stub(const struct patas__target *target)
 {
-    uint8_t bytes[PATAS__STUB_SIZE] = {0xff, 0x25}; /* jmp *slot(%rip) */
-    patas__store32(bytes + 2, (uint32_t)target->slot);
-    return patas__island_write(patas__target_island(target), bytes,
-                               sizeof bytes);
+    const struct patas__isa *isa = patas__isa_host();
+    const uintptr_t stub = patas__target_island(target);
+    uint8_t bytes[PATAS__STUB_MAX];
+    isa->put_stub(bytes, stub, (uintptr_t)patas__target_slot(target));
+    return patas__island_write(stub, bytes, isa->stub);
 }
 
 /* Turns a plan whose stub is found into a record. */
@@ -618,7 +619,7 @@ static unsigned try_form(struct patas__request *request, patas_form form,
     }
     reason = build(request, module_index, target);
     if (reason)
-        patas__island_free(request->stub, PATAS__STUB_SIZE);
+        patas__island_free(request->stub, patas__isa_host()->stub);
     return reason;
 }
 
@@ -734,8 +735,8 @@ void patas__target_bytes(const struct patas__target *target, uint8_t before[8],
         after[0] = target->after;
         break;
     default:
-        after[0] = 0xe9;
-        patas__store32(after + 1, (uint32_t)target->stub);
+        patas__isa_host()->put_jump(after, target->entry,
+                                    patas__target_island(target));
         break;
     }
 }
@@ -748,9 +749,7 @@ static patas_status write_gap(struct patas__request *request,
     struct patas__edit edit = {
         .address = request->gap, .size = GAP_JUMP, .check = GAP_JUMP};
     memcpy(edit.before, (const void *)request->gap, GAP_JUMP);
-    edit.after[0] = 0xe9;
-    patas__store32(edit.after + 1,
-                   (uint32_t)(request->stub - (request->gap + GAP_JUMP)));
+    patas__isa_host()->put_jump(edit.after, request->gap, request->stub);
     /* Nobody executes padding: two stores are as good as one, and the stub
      * need not be executable yet. */
     struct patas__edit halves[2] = {edit, edit};

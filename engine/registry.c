@@ -4,15 +4,14 @@
  */
 #include "registry.h"
 
+#include "isa.h"
 #include "island.h"
 #include "table.h"
 #include "trap.h"
 
 enum {
     INDEX_LINE = 8,
-    INDEX_FIRST = 1024,
-    STUB_CODE = 6,
-    THUNK_CODE = 13
+    INDEX_FIRST = 1024
 };
 
 /*
@@ -161,8 +160,8 @@ uint32_t patas__target_find(uintptr_t entry)
 uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
 {
     enum {
-        REACH = 4
-    }; /* a window is 5 bytes at most */
+        REACH = PATAS__JUMP_MAX - 1
+    };
     uintptr_t low = entry - REACH, high = entry + size - 1;
     for (uintptr_t line = low / INDEX_LINE; line <= high / INDEX_LINE; line++)
         for (uintptr_t at = low; at <= high; at++) {
@@ -210,7 +209,7 @@ uintptr_t *patas__target_slot(const struct patas__target *target)
 {
     if (target->form == PATAS_FORM_SLOT)
         return (uintptr_t *)target->entry;
-    return (uintptr_t *)(patas__target_island(target) + STUB_CODE +
+    return (uintptr_t *)(patas__target_island(target) +
                          (uintptr_t)(intptr_t)target->slot);
 }
 
@@ -284,20 +283,21 @@ uint32_t patas__handle_index(const patas_patch *patch)
                : 0;
 }
 
-/* `jmp *slot`: where is the slot of the stub at `code`? */
+/* Where the stub of a patch on top of another one goes on. */
 static uintptr_t *stub_slot(uintptr_t code)
 {
-    int32_t displacement =
-        (int32_t)patas__load32((const void *)(code + STUB_CODE - 4));
-    return (uintptr_t *)(code + STUB_CODE + (uintptr_t)(intptr_t)displacement);
+    return (uintptr_t *)(uintptr_t)patas__isa_host()->stub_slot(
+        (const uint8_t *)code, code);
 }
 
-/* A thunk, at `code`:  mov context(%rip), %r10;  jmp *replacement(%rip) */
-static uintptr_t *thunk_slot(uintptr_t code, unsigned end)
+/* The same of a thunk; `*context` is what holds the context value. */
+static uintptr_t *thunk_slot(uintptr_t code, uintptr_t **context)
 {
-    int32_t displacement =
-        (int32_t)patas__load32((const void *)(code + end - 4));
-    return (uintptr_t *)(code + end + (uintptr_t)(intptr_t)displacement);
+    uint64_t slot, value;
+    patas__isa_host()->thunk_slots((const uint8_t *)code, code, &slot, &value);
+    if (context)
+        *context = (uintptr_t *)(uintptr_t)value;
+    return (uintptr_t *)(uintptr_t)slot;
 }
 
 uintptr_t patas__patch_original(const struct patas__patch *patch)
@@ -310,7 +310,7 @@ uintptr_t patas__patch_original(const struct patas__patch *patch)
 uintptr_t patas__patch_replacement(const struct patas__patch *patch)
 {
     if (patch->flags & PATAS__THUNK)
-        return *thunk_slot(patch->enter, THUNK_CODE);
+        return *thunk_slot(patch->enter, NULL);
     return patch->enter;
 }
 
@@ -324,8 +324,8 @@ static bool same_use(const struct patas__patch *patch, uintptr_t replacement,
            patas__patch_replacement(patch) == replacement;
 }
 
-/* Code of `size` bytes near `near` whose `jmp *slot` ends at `end`, with that
- * slot; both given back on failure. */
+/* Code of `size` bytes near `near`, with a slot for it; both given back on
+ * failure. */
 static int take_jump(uintptr_t near, size_t size, uintptr_t *code,
                      uintptr_t **slot)
 {
@@ -338,43 +338,37 @@ static int take_jump(uintptr_t near, size_t size, uintptr_t *code,
     return err;
 }
 
-static void put_slot(uint8_t *bytes, unsigned end, uintptr_t code,
-                     const uintptr_t *slot)
-{
-    patas__store32(bytes + end - 4, (uint32_t)((uintptr_t)slot - (code + end)));
-}
-
 static bool make_thunk(uintptr_t near, uintptr_t replacement, uintptr_t context,
                        uintptr_t *enter)
 {
-    uint8_t bytes[THUNK_CODE] = {0x4c, 0x8b, 0x15, 0, 0, 0, 0, /* mov, r10 */
-                                 0xff, 0x25, 0,    0, 0, 0};   /* jmp * */
+    const struct patas__isa *isa = patas__isa_host();
+    uint8_t bytes[PATAS__THUNK_MAX];
     uintptr_t *jump, *value;
-    if (take_jump(near, sizeof bytes, enter, &jump))
+    if (take_jump(near, isa->thunk, enter, &jump))
         return false;
     if (patas__island_slot(*enter, &value)) {
         patas__island_slot_free(jump);
-        patas__island_free(*enter, sizeof bytes);
+        patas__island_free(*enter, isa->thunk);
         return false;
     }
     *jump = replacement;
     *value = context;
-    put_slot(bytes, 7, *enter, value);
-    put_slot(bytes, THUNK_CODE, *enter, jump);
-    return !patas__island_write(*enter, bytes, sizeof bytes);
+    isa->put_thunk(bytes, *enter, (uintptr_t)jump, (uintptr_t)value);
+    return !patas__island_write(*enter, bytes, isa->thunk);
 }
 
 static bool make_stub(const struct patas__target *target,
                       struct patas__patch *patch)
 {
-    uint8_t bytes[STUB_CODE] = {0xff, 0x25, 0, 0, 0, 0}; /* jmp * */
+    const struct patas__isa *isa = patas__isa_host();
+    uint8_t bytes[PATAS__STUB_MAX];
     uintptr_t code, *slot;
-    if (take_jump(target->entry, sizeof bytes, &code, &slot))
+    if (take_jump(target->entry, isa->stub, &code, &slot))
         return false;
     *slot = patas__target_base(target);
-    put_slot(bytes, STUB_CODE, code, slot);
+    isa->put_stub(bytes, code, (uintptr_t)slot);
     patch->stub = (int32_t)(code - target->entry);
-    return !patas__island_write(code, bytes, sizeof bytes);
+    return !patas__island_write(code, bytes, isa->stub);
 }
 
 /* Code that nobody could ever call. */
@@ -384,13 +378,14 @@ static void release_code(const struct patas__target *target,
     if (patch->stub) {
         uintptr_t code = target->entry + (uintptr_t)(intptr_t)patch->stub;
         patas__island_slot_free(stub_slot(code));
-        patas__island_free(code, STUB_CODE);
+        patas__island_free(code, patas__isa_host()->stub);
         patch->stub = 0;
     }
     if (patch->flags & PATAS__THUNK) {
-        patas__island_slot_free(thunk_slot(patch->enter, 7));
-        patas__island_slot_free(thunk_slot(patch->enter, THUNK_CODE));
-        patas__island_free(patch->enter, THUNK_CODE);
+        uintptr_t *context, *slot = thunk_slot(patch->enter, &context);
+        patas__island_slot_free(context);
+        patas__island_slot_free(slot);
+        patas__island_free(patch->enter, patas__isa_host()->thunk);
         patch->flags &= (uint8_t)~PATAS__THUNK;
     }
 }
@@ -473,8 +468,10 @@ patas_status patas__patch_new(uint32_t target_index, uintptr_t replacement,
         patch->enter = enter;
         patch->flags = thunk;
     } else if (patch->flags & PATAS__THUNK) {
-        __atomic_store_n(thunk_slot(patch->enter, 7),
-                         (uintptr_t)options->context, __ATOMIC_RELEASE);
+        uintptr_t *context;
+        (void)thunk_slot(patch->enter, &context);
+        __atomic_store_n(context, (uintptr_t)options->context,
+                         __ATOMIC_RELEASE);
     }
     /* Only the lowest of all does without a stub. */
     if (target->top && !patch->stub && !make_stub(target, patch)) {

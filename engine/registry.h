@@ -32,12 +32,12 @@ struct patas__target {
     uintptr_t entry; /* the function, or the address of a data slot */
     union {
         struct {
-            int32_t stub; /* island, relative to entry + 5 */
+            int32_t stub; /* island, relative to entry */
             int32_t head; /* relocated code, relative to entry */
         };
         uintptr_t old; /* of a data slot: the pointer that was there */
     };
-    int32_t slot;          /* relative to the stub's end */
+    int32_t slot;          /* relative to the stub */
     uint32_t top;          /* newest patch, 0 = none */
     uint16_t module;       /* 0 = none */
     uint8_t form;          /* patas_form */
@@ -111,7 +111,7 @@ PATAS__HIDDEN void patas__target_forget(uint32_t index);
 /* Pieces of a target's island. */
 static inline uintptr_t patas__target_island(const struct patas__target *target)
 {
-    return target->entry + 5 + (uintptr_t)(intptr_t)target->stub;
+    return target->entry + (uintptr_t)(intptr_t)target->stub;
 }
 static inline uintptr_t patas__target_head(const struct patas__target *target)
 {

@@ -168,9 +168,9 @@ patas_status patas__go_again_trap(const struct patas__go_head *go,
     target->entry = at;
     target->form = PATAS_FORM_PERMANENT_TRAP;
     target->head = (int32_t)(head - at);
-    /* There is no stub; where one would be, the way to the slot begins. */
+    /* There is no stub: the way to the slot begins at the entry. */
     target->stub = 0;
-    target->slot = (int32_t)((uintptr_t)slot - (at + JUMP + PATAS__STUB_SIZE));
+    target->slot = (int32_t)((uintptr_t)slot - at);
     target->state = PATAS__INSTALLED;
     target->seen_live = 1;
     target->written = target->owned = 1;

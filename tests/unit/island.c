@@ -6,6 +6,7 @@
  */
 #include "island.h"
 
+#include "isa.h"
 #include "os.h"
 #include "patas.h"
 #include "trap.h"
@@ -20,6 +21,8 @@ enum {
     TAKEN = 20000,
     SLOTS = 20000
 };
+
+#define STUB (patas__isa_host()->stub)
 
 /* ---- chance -------------------------------------------------------------- */
 
@@ -157,7 +160,7 @@ START_TEST(an_address_satisfies_what_was_asked)
         }
         ck_assert_msg(satisfies(&reach, stub), "%#lx for %s", stub,
                       reach_text(&reach));
-        take(stub, PATAS__STUB_SIZE);
+        take(stub, STUB);
         found++;
         fixed += is_fixed(&reach);
         if (chance(2)) {
@@ -275,14 +278,14 @@ START_TEST(one_address_at_a_pages_end_has_the_next_page_too)
     for (unsigned last = 0; last < 8; last++) {
         struct patas__reach reach = reach_tight(2 * last);
         uintptr_t stub;
-        const uint8_t bytes[PATAS__STUB_SIZE] = {0xff, 0x25, 1, 2, 3, 4};
+        const uint8_t bytes[PATAS__STUB_MAX] = {0xff, 0x25, 1, 2, 3, 4};
         reach.origin += 4096 - last;
         ck_assert_uint_eq(patas__island_stub(&reach, SIZE_MAX, false, &stub),
                           0);
         ck_assert_uint_eq(stub, reach.origin + 0x05000000);
-        ck_assert_int_eq(patas__island_write(stub, bytes, sizeof bytes), 0);
+        ck_assert_int_eq(patas__island_write(stub, bytes, STUB), 0);
         ck_assert_int_eq(patas__island_publish(), 0);
-        ck_assert(!memcmp((const void *)stub, bytes, sizeof bytes));
+        ck_assert(!memcmp((const void *)stub, bytes, STUB));
     }
 }
 END_TEST
@@ -330,14 +333,14 @@ START_TEST(a_freed_stub_is_found_again)
             patas__island_stub(&reach, SIZE_MAX, false, &first))
             continue;
         if (chance(2)) {
-            take(first, PATAS__STUB_SIZE);
+            take(first, STUB);
             continue;
         }
-        patas__island_free(first, PATAS__STUB_SIZE);
+        patas__island_free(first, STUB);
         ck_assert_uint_eq(patas__island_stub(&reach, SIZE_MAX, false, &second),
                           0);
         ck_assert(satisfies(&reach, second));
-        take(second, PATAS__STUB_SIZE);
+        take(second, STUB);
     }
     no_two_overlap();
 }
@@ -353,8 +356,7 @@ START_TEST(a_slot_is_in_reach_and_ones_own)
     for (unsigned i = 0; i < SLOTS; i++) {
         uintptr_t stub = origin_any() + 0x06000000;
         ck_assert_int_eq(patas__island_slot(stub, &slots[i]), 0);
-        int64_t distance =
-            (int64_t)((uintptr_t)slots[i] - (stub + PATAS__STUB_SIZE));
+        int64_t distance = (int64_t)((uintptr_t)slots[i] - (stub + STUB));
         ck_assert(distance >= INT32_MIN && distance <= INT32_MAX);
         ck_assert_uint_eq((uintptr_t)slots[i] % sizeof(uintptr_t), 0);
         *slots[i] = i;
@@ -380,10 +382,10 @@ START_TEST(no_page_is_writable_and_executable)
         struct patas__reach reach = reach_any();
         struct patas__region region;
         uintptr_t stub;
-        const uint8_t bytes[PATAS__STUB_SIZE] = {0xff, 0x25, (uint8_t)i};
+        const uint8_t bytes[PATAS__STUB_MAX] = {0xff, 0x25, (uint8_t)i};
         if (patas__island_stub(&reach, SIZE_MAX, false, &stub))
             continue;
-        ck_assert_int_eq(patas__island_write(stub, bytes, sizeof bytes), 0);
+        ck_assert_int_eq(patas__island_write(stub, bytes, STUB), 0);
         ck_assert_int_eq(patas__os_region(stub, &region), 0);
         ck_assert_int_ne(region.prot & 6, 6);
         if (chance(2))
@@ -391,7 +393,7 @@ START_TEST(no_page_is_writable_and_executable)
         ck_assert_int_eq(patas__island_publish(), 0);
         ck_assert_int_eq(patas__os_region(stub, &region), 0);
         ck_assert_int_eq(region.prot, PATAS__READ | PATAS__EXEC);
-        ck_assert(!memcmp((const void *)stub, bytes, sizeof bytes));
+        ck_assert(!memcmp((const void *)stub, bytes, STUB));
         /* Sealed memory is still filled, by another way. */
         ck_assert_int_eq(patas__island_write(stub, "abcdef", 6), 0);
         ck_assert(!memcmp((const void *)stub, "abcdef", 6));

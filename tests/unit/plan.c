@@ -665,8 +665,7 @@ static void check_record(const struct world *world,
                                            ? request->gap
                                            : stub);
     }
-    ck_assert(
-        isa->decode((const uint8_t *)stub, PATAS__STUB_SIZE, stub, &insn));
+    ck_assert(isa->decode((const uint8_t *)stub, isa->stub, stub, &insn));
     ck_assert(insn.flow == PATAS__FLOW_JUMP && insn.has_operand);
     ck_assert_uint_eq(insn.operand, (uintptr_t)patas__target_slot(target));
     ck_assert_uint_eq(*patas__target_slot(target), patas__target_head(target));

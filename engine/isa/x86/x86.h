@@ -31,4 +31,19 @@ PATAS__HIDDEN bool patas__x86_decode_32(const uint8_t *bytes, size_t size,
 PATAS__HIDDEN unsigned patas__x86_relocate_64(struct patas__move *move);
 PATAS__HIDDEN unsigned patas__x86_relocate_32(struct patas__move *move);
 
+/* ... and the code that it makes (code.c). */
+enum {
+    PATAS__X86_JUMP = 5,
+    PATAS__X86_STUB = 6,
+    PATAS__X86_THUNK = 13
+};
+PATAS__HIDDEN void patas__x86_put_jump(uint8_t *code, uint64_t at, uint64_t to);
+PATAS__HIDDEN void patas__x86_put_stub(uint8_t *code, uint64_t at,
+                                       uint64_t slot);
+PATAS__HIDDEN uint64_t patas__x86_stub_slot(const uint8_t *code, uint64_t at);
+PATAS__HIDDEN void patas__x86_put_thunk(uint8_t *code, uint64_t at,
+                                        uint64_t slot, uint64_t context);
+PATAS__HIDDEN void patas__x86_thunk_slots(const uint8_t *code, uint64_t at,
+                                          uint64_t *slot, uint64_t *context);
+
 #endif
