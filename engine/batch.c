@@ -61,8 +61,7 @@ static void code_edit(struct patas__edit *edit,
     edit->data = edit->done = false;
     /* Kept bytes are part of the jump: they must be there, too. A jump of
      * somebody else may begin with the very byte that ours does. */
-    edit->check =
-        target->form == PATAS_FORM_KEPT_BYTES ? PATAS__JUMP : target->written;
+    edit->check = target->owned;
     memcpy(edit->before, install ? before : after, 8);
     memcpy(edit->after, install ? after : before, 8);
 }

@@ -150,7 +150,8 @@ bool patas__describe_move(const struct patas__target *target,
     if (!patas__isa_host()->decode(move->bytes, move->size, move->from, &first))
         return false;
     /* What the forms want (plan.c), those with traps first. */
-    size_t window = move->size < 5 ? move->size : 5;
+    const size_t jump = patas__isa_host()->jump;
+    size_t window = move->size < jump ? move->size : jump;
     if (target->form == PATAS_FORM_TRAP_BYTES)
         for (; window; window--) /* a function may end inside the window */
             if (move_again(move, window))
@@ -158,7 +159,7 @@ bool patas__describe_move(const struct patas__target *target,
     if (target->form == PATAS_FORM_SHORT_JUMP && first.length == 1 &&
         move_again(move, 2))
         return true;
-    return move_again(move, first.length) || move_again(move, 5);
+    return move_again(move, first.length) || move_again(move, jump);
 }
 
 /* ---- names ----------------------------------------------------------------
@@ -295,8 +296,7 @@ static void add_target(struct pieces *pieces, uint32_t index, unsigned channel)
     if (!was_told(head, channel) && patas__describe_move(target, &remade))
         add_piece(pieces, PATAS__PIECE_HEAD, index, head,
                   remade.move.code_size);
-    uintptr_t gap =
-        target->entry + 2 + (uintptr_t)(intptr_t)(int8_t)target->after;
+    uintptr_t gap = patas__target_gap(target);
     if (target->form == PATAS_FORM_SHORT_JUMP && !was_told(gap, channel))
         add_piece(pieces, PATAS__PIECE_GAP, index, gap,
                   patas__isa_host()->jump);

@@ -98,6 +98,9 @@ struct patas__move {
     uint64_t trouble; /* on refusal: address of the instruction */
 };
 
+struct patas__survey; /* plan.h */
+struct patas__plan;
+
 struct patas__isa {
     const char *name;
     uint8_t pointer_size; /* bytes */
@@ -117,6 +120,26 @@ struct patas__isa {
     /* Carries a move out. Returns a patas_reason: NONE, or why not
      * (CANNOT_MOVE, OUT_OF_REACH, SHADOW_STACK, INVALID_CODE, TRUNCATED). */
     unsigned (*relocate)(struct patas__move *move);
+
+    /* A debugger's breakpoint is an instruction of these first bits. */
+    uint32_t breakpoint, breakpoint_mask;
+    /* In front of code that the kernel restarts (rseq(2)). */
+    uint32_t rseq_signature;
+
+    /*
+     * May this form serve? A patas_reason; `*trouble` is what is in the way.
+     * `unit` is the size of the aligned units that can be written at once.
+     * `*plan` has its form; the rest is zero.
+     */
+    unsigned (*plan)(const struct patas__survey *survey, unsigned flags,
+                     unsigned unit, struct patas__plan *plan,
+                     uint64_t *trouble);
+
+    /* What a form makes of the bytes at `at`: of all of the jump, also of
+     * those that it keeps. `to` is the stub, or a short jump's gap; `trap` a
+     * byte of patas__trap_bytes(). Returns how many they are. */
+    unsigned (*form_bytes)(unsigned form, uint64_t at, uint64_t to,
+                           uint8_t trap, uint8_t bytes[8]);
 
     /* Generated code, for the address `at`. What it names is in reach: the
      * island sees to that. */

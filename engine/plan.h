@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stage 4: which form a patch takes. Decides, changes nothing; pure.
+ * Stage 4: which form a patch takes. Decides, changes nothing; pure. Which
+ * forms there are, and what they ask of a function, is the instruction set's;
+ * x86 has these (isa/x86/plan.c):
  *
  *          e    e+1  e+2  e+3  e+4
  *     one  e9   d0   d1   d2   d3     all inside one instruction
@@ -20,12 +22,12 @@
 #include "patas.h"
 
 enum {
-    PATAS__LOOK = 32,
-    PATAS__JUMP = 5
+    PATAS__LOOK = 32
 };
 
 /* All that is known of a function's first bytes. */
 struct patas__survey {
+    const struct patas__isa *isa;
     uint64_t entry;
     uint8_t bytes[PATAS__LOOK];
     uint8_t size;     /* readable bytes in `bytes` */
@@ -44,7 +46,7 @@ struct patas__survey {
 /* Does control never go on behind it? */
 PATAS__HIDDEN bool patas__insn_ends(const struct patas__insn *insn);
 
-/* Fills `starts`, `first`, ... in from `bytes`. `body` is the function's
+/* Fills `isa`, `starts`, `first`, ... in from `bytes`. `body` is the function's
  * length and `padding` what lies behind it, 0 if unknown (then the code itself
  * must tell). Returns a patas_reason; `*trouble` is the instruction. */
 PATAS__HIDDEN unsigned patas__survey(const struct patas__isa *isa,
@@ -61,8 +63,7 @@ struct patas__plan {
     struct patas__reach reach; /* for the stub; `origin` set */
 };
 
-/* May this form serve? A patas_reason; `*trouble` is what is in the way.
- * `unit` is the size of the aligned units that can be written at once. */
+/* isa->plan() for this form, on a plan that is clean. */
 PATAS__HIDDEN unsigned patas__plan_form(const struct patas__survey *survey,
                                         patas_form form, unsigned flags,
                                         unsigned unit, struct patas__plan *plan,

@@ -11,7 +11,6 @@
 
 enum {
     FOLLOW_STEPS = 8,
-    GAP_JUMP = 5,
     GAPS = 1024
 };
 
@@ -22,6 +21,9 @@ static struct {
     unsigned gap_count;
     int8_t shadow_stack; /* 0 = not asked yet, else -1 or 1 */
 } prepared;
+
+/* Bytes of a jump: the window of a patch, and what a gap must hold. */
+#define JUMP ((unsigned)patas__isa_host()->jump)
 
 void patas__prepare_reset(void)
 {
@@ -233,7 +235,7 @@ static void each_moved(const struct patas__target *target,
         return;
     memcpy(bytes, live, size);
     memcpy(bytes, target->before, sizeof target->before);
-    for (unsigned at = 0; at < PATAS__JUMP; at += insn.length) {
+    for (unsigned at = 0; at < JUMP; at += insn.length) {
         if (!image->isa->decode(bytes + at, size - at, target->entry + at,
                                 &insn))
             return;
@@ -346,7 +348,7 @@ static uint32_t branches_around(const struct patas__survey *survey)
                         .bytes = bytes,
                         .executable = true},
     };
-    return patas__branches_search(&image, entry, PATAS__JUMP, entry,
+    return patas__branches_search(&image, entry, JUMP, entry,
                                   entry + survey->cover);
 }
 
@@ -371,9 +373,8 @@ static patas_status survey_target(struct patas__request *request,
     else if (!module)
         it->enters |= branches_around(it);
     else
-        it->enters |=
-            patas__module_branches(module, it->entry, PATAS__JUMP,
-                                   it->entry + it->cover, request->batch);
+        it->enters |= patas__module_branches(
+            module, it->entry, JUMP, it->entry + it->cover, request->batch);
     return PATAS_OK;
 }
 
@@ -383,11 +384,10 @@ static patas_status survey_target(struct patas__request *request,
 static bool gap_free(uint64_t gap)
 {
     for (unsigned i = 0; i < prepared.gap_count; i++)
-        if (prepared.gaps[i] < gap + GAP_JUMP &&
-            gap < prepared.gaps[i] + GAP_JUMP)
+        if (prepared.gaps[i] < gap + JUMP && gap < prepared.gaps[i] + JUMP)
             return false;
     return prepared.gap_count < GAPS &&
-           !patas__target_overlap((uintptr_t)gap, GAP_JUMP);
+           !patas__target_overlap((uintptr_t)gap, JUMP);
 }
 
 /* A place for a jump in [from, from + size), reachable by the short jump. */
@@ -395,7 +395,7 @@ static uint64_t gap_in(const struct patas__survey *survey, uint64_t from,
                        uint64_t size)
 {
     bool trap = survey->starts & 2;
-    for (uint64_t gap = from; gap + GAP_JUMP <= from + size; gap++) {
+    for (uint64_t gap = from; gap + JUMP <= from + size; gap++) {
         int64_t distance = (int64_t)(gap - (survey->entry + 2));
         if (distance < -128 || distance > 127 || !gap_free(gap) ||
             (trap && !patas__trap_is((uint8_t)distance)))
@@ -429,7 +429,7 @@ static uint64_t gap_behind(const struct patas__survey *survey,
     uint64_t end = extent->start + extent->size;
     uint64_t gap = gap_in(survey, end, extent->padding);
     if (!gap || !function_ends(&module->image, extent->start, end) ||
-        patas__module_decoded_branches(module, gap, GAP_JUMP))
+        patas__module_decoded_branches(module, gap, JUMP))
         return 0;
     return gap;
 }
@@ -469,11 +469,9 @@ static unsigned relocate(struct patas__request *request, bool dry,
 {
     const struct patas__survey *it = &request->survey;
     enum {
-        JUMP_BACK = 5,
         GROWN = 48
     };
-    size_t guess =
-        (size_t)request->plan.want + JUMP_BACK + (it->plain ? 0 : GROWN);
+    size_t guess = (size_t)request->plan.want + JUMP + (it->plain ? 0 : GROWN);
     move->from = it->entry;
     move->bytes = it->bytes;
     move->size = it->size;
@@ -602,7 +600,7 @@ static unsigned try_form(struct patas__request *request, patas_form form,
         request->gap = (uintptr_t)find_gap(request, module);
         if (!request->gap)
             return PATAS_REASON_NO_PADDING;
-        request->plan.reach.origin = request->gap + GAP_JUMP;
+        request->plan.reach.origin = request->gap + JUMP;
     }
     reason =
         patas__island_stub(&request->plan.reach, budget_for(request, unlimited),
@@ -696,14 +694,14 @@ static bool fewer_branches(struct patas__request *request,
         return false;
     uint32_t believed = it->enters;
     it->enters = request->inside |
-                 patas__module_decoded_branches(module, it->entry, PATAS__JUMP);
+                 patas__module_decoded_branches(module, it->entry, JUMP);
     return module->branches && it->enters != believed;
 }
 
 static patas_status choose(struct patas__request *request,
                            const struct choice *choice, patas_error *error)
 {
-    request->neighbour = patas__target_overlap(request->entry, PATAS__JUMP);
+    request->neighbour = patas__target_overlap(request->entry, JUMP);
     if (any_fits(request, choice) ||
         (fewer_branches(request, choice->module) && any_fits(request, choice)))
         return PATAS_OK;
@@ -726,19 +724,11 @@ void patas__target_bytes(const struct patas__target *target, uint8_t before[8],
     memset(before, 0, 8);
     memcpy(before, target->before, sizeof target->before);
     memcpy(after, before, 8);
-    switch (target->form) {
-    case PATAS_FORM_SHORT_JUMP:
-        after[0] = 0xeb;
-        after[1] = target->after;
-        break;
-    case PATAS_FORM_PERMANENT_TRAP:
-        after[0] = target->after;
-        break;
-    default:
-        patas__isa_host()->put_jump(after, target->entry,
-                                    patas__target_island(target));
-        break;
-    }
+    bool gap = target->form == PATAS_FORM_SHORT_JUMP;
+    patas__isa_host()->form_bytes(target->form, target->entry,
+                                  gap ? patas__target_gap(target)
+                                      : patas__target_island(target),
+                                  target->after, after);
 }
 
 /* The jump in padding goes live first, and stays: whoever took the short jump
@@ -747,20 +737,20 @@ static patas_status write_gap(struct patas__request *request,
                               patas_error *error)
 {
     struct patas__edit edit = {
-        .address = request->gap, .size = GAP_JUMP, .check = GAP_JUMP};
-    memcpy(edit.before, (const void *)request->gap, GAP_JUMP);
+        .address = request->gap, .size = JUMP, .check = JUMP};
+    memcpy(edit.before, (const void *)request->gap, JUMP);
     patas__isa_host()->put_jump(edit.after, request->gap, request->stub);
     /* Nobody executes padding: two stores are as good as one, and the stub
      * need not be executable yet. */
     struct patas__edit halves[2] = {edit, edit};
     unsigned first = 8 - (unsigned)(request->gap % 8);
-    if (first >= GAP_JUMP)
+    if (first >= JUMP)
         return patas__commit(&edit, 1, error);
     halves[0].size = halves[0].check = (uint8_t)first;
     halves[1].address += first;
-    halves[1].size = halves[1].check = (uint8_t)(GAP_JUMP - first);
-    memcpy(halves[1].before, edit.before + first, GAP_JUMP - first);
-    memcpy(halves[1].after, edit.after + first, GAP_JUMP - first);
+    halves[1].size = halves[1].check = (uint8_t)(JUMP - first);
+    memcpy(halves[1].before, edit.before + first, JUMP - first);
+    memcpy(halves[1].after, edit.after + first, JUMP - first);
     return patas__commit(halves, 2, error);
 }
 
@@ -800,10 +790,8 @@ static patas_status new_target(struct patas__request *request,
             prepared.gaps[prepared.gap_count++] = request->gap;
         target->after = (uint8_t)(request->gap - (request->entry + 2));
     }
-    if (status == PATAS_OK && target->form == PATAS_FORM_PERMANENT_TRAP) {
-        unsigned count;
-        target->after = patas__trap_bytes(&count)[0];
-    }
+    if (status == PATAS_OK && target->form == PATAS_FORM_PERMANENT_TRAP)
+        target->after = patas__trap_first();
     if (status == PATAS_OK && !patas__target_publish(*index))
         status = refuse(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE,
                         request->asked, 0);
@@ -886,7 +874,7 @@ patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
         status = survey_target(&request, module, error);
     if (status != PATAS_OK)
         return status;
-    if (patas__target_overlap(target->entry, PATAS__JUMP))
+    if (patas__target_overlap(target->entry, JUMP))
         return refuse(error, PATAS_ERR_BLOCKED, PATAS_REASON_TAKEN,
                       target->entry, 0);
     unsigned reason = patas__plan_form(

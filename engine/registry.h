@@ -117,6 +117,12 @@ static inline uintptr_t patas__target_head(const struct patas__target *target)
 {
     return target->entry + (uintptr_t)(intptr_t)target->head;
 }
+/* The padding that a short jump leads to: a signed byte, counted from behind
+ * the jump's two. */
+static inline uintptr_t patas__target_gap(const struct patas__target *target)
+{
+    return target->entry + 2 + (uintptr_t)(intptr_t)(int8_t)target->after;
+}
 PATAS__HIDDEN uintptr_t *patas__target_slot(const struct patas__target *target);
 
 /* What `function` does without any patch: its head, if it was ever patched. */

@@ -30,6 +30,13 @@ PATAS__HIDDEN const uint8_t *patas__trap_bytes(unsigned *count);
  * which then is chained to. Returns 0 or an errno value. */
 PATAS__HIDDEN int patas__trap_arm(void);
 
+/* The one of them that is planted where any will do. */
+static inline uint8_t patas__trap_first(void)
+{
+    unsigned count;
+    return patas__trap_bytes(&count)[0];
+}
+
 /* True for a byte that patas__trap_bytes() lists. */
 PATAS__HIDDEN bool patas__trap_is(uint8_t byte);
 

@@ -31,6 +31,15 @@ PATAS__HIDDEN bool patas__x86_decode_32(const uint8_t *bytes, size_t size,
 PATAS__HIDDEN unsigned patas__x86_relocate_64(struct patas__move *move);
 PATAS__HIDDEN unsigned patas__x86_relocate_32(struct patas__move *move);
 
+/* ... its forms (plan.c). */
+PATAS__HIDDEN unsigned patas__x86_plan(const struct patas__survey *survey,
+                                       unsigned flags, unsigned unit,
+                                       struct patas__plan *plan,
+                                       uint64_t *trouble);
+PATAS__HIDDEN unsigned patas__x86_form_bytes(unsigned form, uint64_t at,
+                                             uint64_t to, uint8_t trap,
+                                             uint8_t bytes[8]);
+
 /* ... and the code that it makes (code.c). */
 enum {
     PATAS__X86_JUMP = 5,
