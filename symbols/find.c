@@ -108,33 +108,71 @@ static unsigned rank_of(const struct patas__match *match)
     return match->module->loader ? 3 : 2;
 }
 
+static size_t matches_place(const struct patas__matches *matches,
+                            const struct patas__module *module, uint64_t value)
+{
+    uint64_t hash = ((uintptr_t)module >> 4 ^ value) * 0x9e3779b97f4a7c15;
+    size_t mask = 2 * matches->capacity - 1, at = hash >> 32 & mask;
+
+    for (; matches->places[at]; at = (at + 1) & mask) {
+        const struct patas__match *item =
+            &matches->items[matches->places[at] - 1];
+        if (item->module == module && item->symbol &&
+            item->symbol->value == value)
+            break;
+    }
+    return at;
+}
+
+/* Twice as many places as items, found by hash: `*` matches half a million. */
+static bool matches_grow(struct patas__matches *matches)
+{
+    size_t capacity = matches->capacity ? matches->capacity * 2 : 16;
+    void *grown = realloc(matches->items, capacity * sizeof *matches->items);
+
+    if (grown)
+        matches->items = grown;
+    uint32_t *places =
+        grown ? calloc(2 * capacity, sizeof *matches->places) : NULL;
+    if (!places)
+        return false;
+    free(matches->places);
+    matches->places = places;
+    matches->capacity = capacity;
+    for (size_t i = 0; i < matches->count; i++) {
+        const struct patas__match *item = &matches->items[i];
+        if (item->symbol)
+            places[matches_place(matches, item->module, item->symbol->value)] =
+                (uint32_t)i + 1;
+    }
+    return true;
+}
+
 void patas__matches_add(struct patas__matches *matches,
                         struct patas__module *module,
                         const struct patas__symbol *symbol)
 {
     struct patas__match new = {.module = module, .symbol = symbol};
 
-    for (size_t i = 0; i < matches->count; i++) {
-        struct patas__match *old = &matches->items[i];
-        if (old->module == module && old->symbol &&
-            old->symbol->value == symbol->value) {
-            if (rank_of(&new) < rank_of(old))
-                old->symbol = symbol;
-            return;
-        }
+    if (matches->count == matches->capacity && !matches_grow(matches)) {
+        matches->failed = true;
+        return;
     }
-    if (matches->count == matches->capacity) {
-        size_t capacity = matches->capacity ? matches->capacity * 2 : 16;
-        void *grown =
-            realloc(matches->items, capacity * sizeof *matches->items);
-        if (!grown) {
-            matches->failed = true;
-            return;
-        }
-        matches->items = grown;
-        matches->capacity = capacity;
+    size_t place = matches_place(matches, module, symbol->value);
+    if (matches->places[place]) {
+        struct patas__match *old = &matches->items[matches->places[place] - 1];
+        if (rank_of(&new) < rank_of(old))
+            old->symbol = symbol;
+        return;
     }
     matches->items[matches->count++] = new;
+    matches->places[place] = (uint32_t)matches->count;
+}
+
+void patas__matches_free(struct patas__matches *matches)
+{
+    free(matches->items);
+    free(matches->places);
 }
 
 void patas__keep_best(struct patas__matches *matches)
@@ -613,8 +651,8 @@ static patas_status find_locked(const char *text, bool best,
     found_fill(owner, text, &matches, &guesses);
     if (matches.failed || owner->arena.failed)
         status = patas__symbols_fail(error, PATAS_ERR_NO_MEMORY, ENOMEM);
-    free(matches.items);
-    free(guesses.items);
+    patas__matches_free(&matches);
+    patas__matches_free(&guesses);
     patas__spec_free(&spec);
     return status;
 }

@@ -205,11 +205,13 @@ struct patas__match {
 struct patas__matches {
     struct patas__match *items;
     size_t count, capacity;
-    bool failed; /* out of memory */
+    uint32_t *places; /* index + 1, by module and value */
+    bool failed;      /* out of memory */
 };
 PATAS__HIDDEN void patas__matches_add(struct patas__matches *matches,
                                       struct patas__module *module,
                                       const struct patas__symbol *symbol);
+PATAS__HIDDEN void patas__matches_free(struct patas__matches *matches);
 PATAS__HIDDEN void patas__find(const struct patas__spec *spec,
                                struct patas__matches *matches);
 PATAS__HIDDEN void patas__keep_best(struct patas__matches *matches);

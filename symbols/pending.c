@@ -104,7 +104,7 @@ static bool text_is_relocated(const char *spec)
                              (entry.d_tag == DT_FLAGS &&
                               (entry.d_un.d_val & DF_TEXTREL));
         }
-        free(matches.items);
+        patas__matches_free(&matches);
     }
     patas__spec_free(&parsed);
     patas__symbols_leave();
