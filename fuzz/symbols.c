@@ -76,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!memory) {
         elf_version(EV_CURRENT);
+        patas__setup.flags = PATAS_SYMBOLS_NO_DEBUG; /* no other files */
         memory = mmap(NULL, MODULE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
                       -1, 0);
         if (memory == MAP_FAILED)

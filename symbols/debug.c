@@ -197,6 +197,8 @@ struct debug_wanted {
     size_t id_size;
     const char *link;
     GElf_Word crc;
+    Elf *elf; /* what was found, and its file */
+    int fd;
 };
 
 static bool debug_fits(const struct debug_wanted *wanted, Elf *elf, int fd)
@@ -210,8 +212,8 @@ static bool debug_fits(const struct debug_wanted *wanted, Elf *elf, int fd)
     return wanted->link && debug_crc(fd, &crc) && crc == wanted->crc;
 }
 
-static bool debug_try(struct patas__module *module,
-                      const struct debug_wanted *wanted, const char *path)
+static bool debug_try(const struct patas__module *module,
+                      struct debug_wanted *wanted, const char *path)
 {
     struct stat own, other;
     int fd;
@@ -222,8 +224,8 @@ static bool debug_try(struct patas__module *module,
     bool itself = !fstat(fd, &other) && !fstat(module->fd, &own) &&
                   own.st_dev == other.st_dev && own.st_ino == other.st_ino;
     if (!itself && debug_fits(wanted, elf, fd)) {
-        module->debug_elf = elf;
-        module->debug_fd = fd;
+        wanted->elf = elf;
+        wanted->fd = fd;
         return true;
     }
     elf_end(elf);
@@ -238,8 +240,8 @@ static size_t debug_hex(const uint8_t *id, size_t size, char *out)
     return 2 * size;
 }
 
-static bool debug_by_id(struct patas__module *module,
-                        const struct debug_wanted *wanted, const char *root)
+static bool debug_by_id(const struct patas__module *module,
+                        struct debug_wanted *wanted, const char *root)
 {
     char path[DEBUG_PATH_MAX], hex[2 * DEBUG_ID_MAX + 1];
 
@@ -251,8 +253,8 @@ static bool debug_by_id(struct patas__module *module,
     return length < (int)sizeof path && debug_try(module, wanted, path);
 }
 
-static bool debug_by_link(struct patas__module *module,
-                          const struct debug_wanted *wanted, const char *root)
+static bool debug_by_link(const struct patas__module *module,
+                          struct debug_wanted *wanted, const char *root)
 {
     char path[DEBUG_PATH_MAX];
     char *full = realpath(module->path, NULL);
@@ -297,8 +299,8 @@ static void debug_load_server(void)
         (void *(*)(void))(uintptr_t)dlsym(library, "debuginfod_begin");
 }
 
-static void debug_from_server(struct patas__module *module,
-                              const struct debug_wanted *wanted)
+static void debug_from_server(const struct patas__module *module,
+                              struct debug_wanted *wanted)
 {
     char *path = NULL;
 
@@ -316,27 +318,51 @@ static void debug_from_server(struct patas__module *module,
     free(path);
 }
 
+/* In each folder of the debug path, by what `how` makes of it. */
+static bool debug_in_roots(const struct patas__module *module,
+                           struct debug_wanted *wanted)
+{
+    char *roots = strdup(patas__setup.debug_path), *rest = NULL;
+    bool found = false;
+
+    for (char *root = roots ? strtok_r(roots, ":", &rest) : NULL;
+         root && !found; root = strtok_r(NULL, ":", &rest)) {
+        found = (wanted->id && debug_by_id(module, wanted, root)) ||
+                (wanted->link && debug_by_link(module, wanted, root));
+    }
+    free(roots);
+    return found;
+}
+
 static void debug_find(struct patas__module *module)
 {
     struct debug_wanted wanted = {0};
-    char *roots = strdup(patas__setup.debug_path), *rest = NULL;
 
     if (!patas__elf_build_id(module->elf, &wanted.id, &wanted.id_size))
         wanted.id = NULL;
     wanted.link = dwelf_elf_gnu_debuglink(module->elf, &wanted.crc);
-    for (char *root = roots ? strtok_r(roots, ":", &rest) : NULL;
-         root && !module->debug_elf; root = strtok_r(NULL, ":", &rest)) {
-        if (wanted.id && debug_by_id(module, &wanted, root))
-            break;
-        if (wanted.link && debug_by_link(module, &wanted, root))
-            break;
-    }
-    free(roots);
-    if (!module->debug_elf && wanted.link)
-        debug_by_link(module, &wanted, "");
-    if (!module->debug_elf && wanted.id &&
-        (patas__setup.flags & PATAS_SYMBOLS_DEBUGINFOD))
+    bool found = debug_in_roots(module, &wanted) ||
+                 (wanted.link && debug_by_link(module, &wanted, ""));
+    if (!found && wanted.id && (patas__setup.flags & PATAS_SYMBOLS_DEBUGINFOD))
         debug_from_server(module, &wanted);
+    if (wanted.elf) {
+        module->debug_elf = wanted.elf;
+        module->debug_fd = wanted.fd;
+    }
+}
+
+bool patas__debug_common(struct patas__module *module, const char *path,
+                         const void *id, size_t id_size)
+{
+    struct debug_wanted wanted = {.id = id, .id_size = id_size};
+
+    if (id_size > DEBUG_ID_MAX ||
+        (patas__setup.flags & PATAS_SYMBOLS_NO_DEBUG) ||
+        (!debug_try(module, &wanted, path) && !debug_in_roots(module, &wanted)))
+        return false;
+    module->common_elf = wanted.elf;
+    module->common_fd = wanted.fd;
+    return true;
 }
 
 void patas__module_open(struct patas__module *module)
@@ -362,17 +388,6 @@ void patas__module_open(struct patas__module *module)
         debug_find(module);
 }
 
-Dwarf *patas__module_dwarf(struct patas__module *module)
-{
-    if (!module->dwarf_tried) {
-        module->dwarf_tried = true;
-        Elf *elf = module->debug_elf ? module->debug_elf : module->elf;
-        if (elf)
-            module->dwarf = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
-    }
-    return module->dwarf;
-}
-
 void patas__module_close(struct patas__module *module)
 {
     patas__lookup_free(module);
@@ -383,12 +398,14 @@ void patas__module_close(struct patas__module *module)
     free(module->symbols);
     free(module->irelatives);
     free(module->mini_strings);
-    if (module->dwarf)
-        dwarf_end(module->dwarf);
+    patas__dwarf_close(module);
     if (module->mini)
         dwfl_end(module->mini);
+    elf_end(module->common_elf);
     elf_end(module->debug_elf);
     elf_end(module->elf);
+    if (module->common_fd >= 0)
+        close(module->common_fd);
     if (module->debug_fd >= 0)
         close(module->debug_fd);
     if (module->fd >= 0)

@@ -14,7 +14,8 @@ const char *patas__short_path(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* .debug_aranges, where there is one; clang writes none. */
+/* .debug_aranges, where there is one; clang writes none. Lines are in the
+ * skeleton where the rest of a unit is in a .dwo file. */
 static bool unit_of(Dwarf *dwarf, uint64_t value, Dwarf_Die *unit)
 {
     Dwarf_CU *cu = NULL;
@@ -22,7 +23,8 @@ static bool unit_of(Dwarf *dwarf, uint64_t value, Dwarf_Die *unit)
     if (dwarf_addrdie(dwarf, value, unit))
         return true;
     while (dwarf_get_units(dwarf, cu, &cu, NULL, NULL, unit, NULL) == 0) {
-        if (dwarf_tag(unit) == DW_TAG_compile_unit &&
+        int tag = dwarf_tag(unit);
+        if ((tag == DW_TAG_compile_unit || tag == DW_TAG_skeleton_unit) &&
             dwarf_haspc(unit, value) == 1)
             return true;
     }

@@ -4,6 +4,7 @@
  *
  *     modules.c   which files are mapped where (the dynamic linker's list)
  *     debug.c     a module's ELF file and its separate debug file
+ *     dwarf.c     its debug information, which may lie in further files
  *     table.c     the functions that a module's symbol tables name
  *     lookup.c    the tables' indexes: by name, by part of a name, by address
  *     spec.c      what the user wrote
@@ -96,6 +97,12 @@ struct patas__module {
     char *mini_strings;
     bool dwarf_tried;
     Dwarf *dwarf; /* or NULL */
+    int common_fd;
+    Elf *common_elf;   /* what dwz moved out of several files, or NULL */
+    Dwarf *common;     /* its debug info */
+    char *common_name; /* how it is called, if it was not found */
+    unsigned split_count, split_missing; /* .dwo files, as of the last walk */
+    char *split_name;                    /* of a missing one, or NULL */
 
     struct patas__strings strings[PATAS__STRING_TABLES];
     char *versions[PATAS__VERSIONS_MAX + 1];
@@ -141,9 +148,24 @@ PATAS__HIDDEN void patas__module_close(struct patas__module *module);
 PATAS__HIDDEN void patas__module_mapped_id(struct patas__module *module);
 PATAS__HIDDEN bool patas__elf_build_id(Elf *elf, const uint8_t **id,
                                        size_t *size);
-PATAS__HIDDEN Dwarf *patas__module_dwarf(struct patas__module *module);
+/* Into module->common_elf, if it is that file: its build-id is `id`. */
+PATAS__HIDDEN bool patas__debug_common(struct patas__module *module,
+                                       const char *path, const void *id,
+                                       size_t id_size);
 PATAS__HIDDEN Elf_Scn *patas__elf_section(Elf *elf, const char *name,
                                           GElf_Shdr *header);
+
+/* dwarf.c */
+PATAS__HIDDEN Dwarf *patas__module_dwarf(struct patas__module *module);
+PATAS__HIDDEN void patas__dwarf_close(struct patas__module *module);
+/* The next unit with its code's description, from its .dwo file if it has one.
+ * `cu` is NULL at first. False behind the last. */
+PATAS__HIDDEN bool patas__dwarf_unit(struct patas__module *module, Dwarf *dwarf,
+                                     Dwarf_CU **cu, Dwarf_Die *unit);
+PATAS__HIDDEN void patas__dwarf_split(struct patas__module *module,
+                                      Dwarf_Die *unit);
+/* What is missing of the debug information, in words; NULL if nothing is. */
+PATAS__HIDDEN char *patas__dwarf_missing(const struct patas__module *module);
 
 /* table.c, memory.c */
 PATAS__HIDDEN void patas__module_read(struct patas__module *module);
@@ -239,6 +261,7 @@ struct patas__text {
     char *bytes;
     size_t length, capacity;
     bool failed;
+    bool partial; /* something that belongs in it is not known */
 };
 PATAS__HIDDEN void patas__text_add(struct patas__text *text, const char *format,
                                    ...) __attribute__((format(printf, 2, 3)));

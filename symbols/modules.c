@@ -144,7 +144,7 @@ static struct patas__module *module_new(const struct dl_phdr_info *info,
 
     if (!module)
         return NULL;
-    module->fd = module->debug_fd = -1;
+    module->fd = module->debug_fd = module->common_fd = -1;
     module->bias = info->dlpi_addr;
     module->phdr_mapped = info->dlpi_phdr;
     module->phdr_count = info->dlpi_phnum;

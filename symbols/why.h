@@ -59,7 +59,8 @@ struct patas__walk {
                   const Dwarf_Die *function);
     void *data;
 };
-PATAS__HIDDEN bool patas__walk_units(Dwarf *dwarf, struct patas__walk *walk);
+PATAS__HIDDEN bool patas__walk_units(struct patas__module *module, Dwarf *dwarf,
+                                     struct patas__walk *walk);
 
 /* why_type.c */
 PATAS__HIDDEN char *patas__prototype(struct patas__arena *arena,

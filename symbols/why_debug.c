@@ -135,12 +135,13 @@ static bool walk_children(struct patas__walk *walk, Dwarf_Die *parent,
     }
 }
 
-bool patas__walk_units(Dwarf *dwarf, struct patas__walk *walk)
+bool patas__walk_units(struct patas__module *module, Dwarf *dwarf,
+                       struct patas__walk *walk)
 {
     Dwarf_CU *cu = NULL;
     Dwarf_Die unit;
 
-    while (dwarf_get_units(dwarf, cu, &cu, NULL, NULL, &unit, NULL) == 0) {
+    while (dwarf && patas__dwarf_unit(module, dwarf, &cu, &unit)) {
         int tag = dwarf_tag(&unit);
         if ((tag == DW_TAG_compile_unit || tag == DW_TAG_partial_unit) &&
             !walk_children(walk, &unit, NULL, 0))
@@ -180,13 +181,17 @@ bool patas__die_at(struct patas__module *module, uint64_t value, Dwarf_Die *die)
     if (!dwarf)
         return false;
     /* The unit that says so, and all of them if it lies or none does. */
-    if (dwarf_addrdie(dwarf, value, &unit))
+    if (dwarf_addrdie(dwarf, value, &unit)) {
+        patas__dwarf_split(module, &unit);
         walk_children(&walk, &unit, NULL, 0);
+    }
     if (!at.found)
-        patas__walk_units(dwarf, &walk);
+        patas__walk_units(module, dwarf, &walk);
     return at.found;
 }
 
+/* By the unit that the attribute is in, which may be the abstract instance's.
+ * dwarf_decl_file() does the same, and aborts where a unit has no lines. */
 static const char *source_of(const Dwarf_Die *die, unsigned attribute_name)
 {
     Dwarf_Attribute attribute;
@@ -197,19 +202,17 @@ static const char *source_of(const Dwarf_Die *die, unsigned attribute_name)
 
     if (!dwarf_attr_integrate(&copy, attribute_name, &attribute) ||
         dwarf_formudata(&attribute, &index) ||
-        !dwarf_diecu(&copy, &unit, NULL, NULL) ||
+        dwarf_cu_info(attribute.cu, NULL, NULL, &unit, NULL, NULL, NULL,
+                      NULL) ||
         dwarf_getsrcfiles(&unit, &files, &count) || index >= count)
         return "";
     const char *name = dwarf_filesrc(files, index, NULL, NULL);
     return name ? name : "";
 }
 
-/* dwarf_decl_file() also follows the abstract instance into its own unit. */
 static const char *declared_in(const Dwarf_Die *die)
 {
-    Dwarf_Die copy = *die;
-    const char *name = dwarf_decl_file(&copy);
-    return name ? name : "";
+    return source_of(die, DW_AT_decl_file);
 }
 
 static unsigned declared_at(const Dwarf_Die *die)
@@ -381,6 +384,19 @@ static void add_ipa_ra(struct patas__why *work)
             "not; build with -fno-ipa-ra");
 }
 
+/* What the whole of it would tell, the part that is there may not. */
+static bool add_missing(struct patas__why *work)
+{
+    char *text = patas__dwarf_missing(work->module);
+    bool missing = text != NULL;
+
+    if (missing)
+        patas__why_add(work, PATAS_WHY_NO_DEBUG_INFO, work->why.symbol.address,
+                       work->plain, NULL, 0, text);
+    free(text);
+    return missing;
+}
+
 void patas__why_debug(struct patas__why *work)
 {
     Dwarf *dwarf = patas__module_dwarf(work->module);
@@ -388,13 +404,15 @@ void patas__why_debug(struct patas__why *work)
 
     work->has_die = patas__die_at(work->module, work->value, &work->die);
     if (!work->has_die) {
-        patas__why_add(
-            work, PATAS_WHY_NO_DEBUG_INFO, work->why.symbol.address,
-            work->plain, NULL, 0,
-            dwarf ? "debug info has no such function: its inlined copies, its "
-                    "type and its lines are unknown"
-                  : "no debug info: inlined copies, folded functions, types "
-                    "and lines are unknown; calls are known by the code");
+        if (!add_missing(work))
+            patas__why_add(
+                work, PATAS_WHY_NO_DEBUG_INFO, work->why.symbol.address,
+                work->plain, NULL, 0,
+                dwarf ? "debug info has no such function: its inlined copies, "
+                        "its type and its lines are unknown"
+                      : "no debug info: inlined copies, folded functions, "
+                        "types and lines are unknown; calls are known by the "
+                        "code");
         return;
     }
     patas__die_origin(&work->die, &work->origin);
@@ -409,7 +427,8 @@ void patas__why_debug(struct patas__why *work)
     }
     work->why.prototype =
         patas__prototype(&work->arena, &work->die, work->plain);
-    patas__walk_units(dwarf, &walk);
+    patas__walk_units(work->module, dwarf, &walk);
+    add_missing(work);
     add_devirtualized(work);
     add_ipa_ra(work);
 }
@@ -487,8 +506,9 @@ bool patas__why_gone(struct patas__why *work, const struct patas__spec *spec)
     struct patas__walk find = {visit_gone, &gone};
     struct patas__walk sites = {visit_sites, work};
 
-    if (dwarf)
-        patas__walk_units(dwarf, &find);
+    patas__walk_units(work->module, dwarf, &find);
+    if (!gone.found) /* dwz moved what several files have in common */
+        patas__walk_units(work->module, work->module->common, &find);
     if (gone.found) {
         const char *linkage = patas__die_linkage_name(&work->origin);
         if (linkage)
@@ -498,7 +518,8 @@ bool patas__why_gone(struct patas__why *work, const struct patas__spec *spec)
         work->why.line = declared_at(&work->origin);
         work->why.prototype =
             patas__prototype(&work->arena, &work->origin, spec->name);
-        patas__walk_units(dwarf, &sites);
+        patas__walk_units(work->module, dwarf, &sites);
+        add_missing(work);
     }
     if (!work->arena.failed)
         patas__why_clones(work);

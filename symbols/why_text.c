@@ -95,16 +95,16 @@ static void add_each(struct patas__text *text, const struct patas__why *work,
         if (item->kind != kind)
             continue;
         line_start(text, word);
-        if (strcmp(item->name, work->plain))
+        bool other = strcmp(item->name, work->plain) != 0;
+        if (other)
             patas__text_add(text, "%s", item->name);
         if (*item->file)
-            patas__text_add(text, " (%s", patas__short_path(item->file));
+            patas__text_add(text, "%s%s", other ? " (" : "",
+                            patas__short_path(item->file));
         if (*item->file && item->line)
             patas__text_add(text, ":%u", item->line);
-        patas__text_add(text, "%s%s%s\n", *item->file ? ")" : "",
-                        strcmp(item->name, work->plain) || *item->file ? ": "
-                                                                       : "",
-                        item->text);
+        patas__text_add(text, "%s%s%s\n", other && *item->file ? ")" : "",
+                        other || *item->file ? ": " : "", item->text);
     }
 }
 

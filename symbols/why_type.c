@@ -25,6 +25,30 @@ static bool type_of(const Dwarf_Die *die, Dwarf_Die *type)
            dwarf_formref_die(&attribute, type);
 }
 
+/* Whether the type is in debug info that is missing (dwarf.c): what looks like
+ * void isn't. */
+static bool type_is_lost(const Dwarf_Die *die)
+{
+    static const unsigned names[] = {DW_AT_type, DW_AT_abstract_origin,
+                                     DW_AT_specification};
+    Dwarf_Die at = *die, next;
+
+    for (unsigned depth = 0; depth < TYPE_DEPTH; depth++) {
+        Dwarf_Attribute attribute;
+        unsigned i = 0;
+        while (i < 3 && !dwarf_attr(&at, names[i], &attribute))
+            i++;
+        if (i == 3)
+            return false;
+        if (!dwarf_formref_die(&attribute, &next))
+            return true;
+        if (i == 0)
+            return false;
+        at = next;
+    }
+    return true;
+}
+
 static void type_text(struct patas__text *text, const Dwarf_Die *die,
                       unsigned depth);
 
@@ -38,6 +62,7 @@ static void inner_text(struct patas__text *text, const Dwarf_Die *die,
         type_text(text, &inner, depth + 1);
     else
         patas__text_add(text, "void");
+    text->partial |= type_is_lost(die);
 }
 
 static void pointer_text(struct patas__text *text, const Dwarf_Die *die,
@@ -71,6 +96,8 @@ static bool is_c(const Dwarf_Die *die)
     if (!dwarf_diecu(&copy, &unit, NULL, NULL))
         return true;
     language = dwarf_srclang(&unit);
+    if (language < 0) /* dwz's units say nothing: C++ has the word as well */
+        return true;
     return language == DW_LANG_C89 || language == DW_LANG_C ||
            language == DW_LANG_C99 || language == DW_LANG_C11;
 }
@@ -128,6 +155,7 @@ struct parameters {
     Dwarf_Die type[TYPE_ARGUMENTS];
     size_t count;
     bool open; /* ... */
+    bool lost; /* some are not known */
 };
 
 static void parameters_of(const Dwarf_Die *function, struct parameters *out)
@@ -147,6 +175,7 @@ static void parameters_of(const Dwarf_Die *function, struct parameters *out)
         if (tag == DW_TAG_formal_parameter && out->count < TYPE_ARGUMENTS) {
             if (!type_of(&die, &out->type[out->count]))
                 out->type[out->count].addr = NULL;
+            out->lost |= type_is_lost(&die);
             out->count++;
         }
         Dwarf_Die next;
@@ -178,7 +207,8 @@ char *patas__prototype(struct patas__arena *arena, Dwarf_Die *function,
     if (!parameters.count && !parameters.open)
         patas__text_add(&text, "void");
     patas__text_add(&text, ")");
-    char *copy = patas__arena_text(arena, text.bytes);
+    bool known = !text.partial && !parameters.lost;
+    char *copy = patas__arena_text(arena, known ? text.bytes : "");
     free(text.bytes);
     return copy;
 }
@@ -214,6 +244,7 @@ static bool same_pointed(const Dwarf_Die *a, const Dwarf_Die *b, unsigned depth)
 {
     Dwarf_Die x, y, bare_x, bare_y;
 
+    /* One that is lost, too. */
     if (!type_of(a, &x) || !type_of(b, &y) || !strip(&x, &bare_x) ||
         !strip(&y, &bare_y))
         return true;
@@ -263,8 +294,8 @@ static bool same_type(const Dwarf_Die *a, const Dwarf_Die *b, unsigned depth)
     if (depth > TYPE_DEPTH)
         return true;
     bool known_x = strip(a, &x), known_y = strip(b, &y);
-    if (!known_x || !known_y)
-        return known_x == known_y;
+    if (!known_x || !known_y) /* x and y are where it ended */
+        return known_x == known_y || type_is_lost(&x) || type_is_lost(&y);
     int tag_x = dwarf_tag(&x), tag_y = dwarf_tag(&y);
     if (is_address(tag_x) && is_address(tag_y))
         return same_pointed(&x, &y, depth);
@@ -311,6 +342,8 @@ static void compare_results(struct patas__why *work, const Dwarf_Die *own,
     bool some_x = type_of(own, &x) && strip(&x, &bare);
     bool some_y = type_of(other, &y) && strip(&y, &bare);
 
+    if (type_is_lost(own) || type_is_lost(other))
+        return;
     if (some_x != some_y || (some_x && !same_type(&x, &y, 0)))
         add_difference(work, "the result", some_x ? &x : NULL,
                        some_y ? &y : NULL);
