@@ -89,6 +89,7 @@ struct patas__move {
     size_t want;          /* bytes to cover, 1 to 16 */
     uint64_t to;          /* where the result will run */
     bool shadow_stack;    /* return addresses may not be pushed by hand */
+    bool lose_ip;         /* AArch64: x16 and x17 hold nothing at `from` */
     /* Results. */
     uint8_t code[PATAS__HEAD_MAX];
     size_t code_size;

@@ -44,4 +44,7 @@ PATAS__HIDDEN bool patas__a64_decode(const uint8_t *bytes, size_t size,
                                      uint64_t address,
                                      struct patas__insn *insn);
 
+/* struct patas__isa: relocate. */
+PATAS__HIDDEN unsigned patas__a64_relocate(struct patas__move *move);
+
 #endif
