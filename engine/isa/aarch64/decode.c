@@ -230,11 +230,10 @@ static bool a64_is_barrier(uint32_t word)
     case 1: /* dsb nXS */
         return (crm & 3) == 2;
     case 3: /* tcommit */
-    case 7: /* sb */
         return crm == 0;
     case 0:
         return false;
-    default: /* clrex, dsb, dmb, isb */
+    default: /* clrex, dsb, dmb, isb; sb, where crm should be 0 */
         return true;
     }
 }
@@ -263,12 +262,23 @@ static bool a64_system_short(uint32_t word, struct patas__insn *insn)
     }
 }
 
+/* sysp, mrrs and msrr: of an even register and the next. There is no syslp. */
+static bool a64_is_pair(uint32_t word)
+{
+    if (a64_bits(word, 19, 2) != 1)
+        return !(word & 1);
+    return !(word & 1u << 21) &&
+           (!(word & 1) || a64_bits(word, 0, 5) == PATAS__A64_ZR);
+}
+
 static bool a64_system(uint32_t word, struct patas__insn *insn)
 {
     if (word & 1u << 23)
         return false;
-    if (a64_bits(word, 19, 2)) /* sys, sysl, msr, mrs; bit 22: in pairs */
-        return (word & 0x00780000) != 0x00680000; /* there is no syslp */
+    if (a64_bits(word, 19, 2) && word & 1u << 22)
+        return a64_is_pair(word);
+    if (a64_bits(word, 19, 2))
+        return true; /* sys, sysl, msr, mrs */
     return a64_system_short(word, insn);
 }
 
