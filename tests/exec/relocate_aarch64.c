@@ -18,7 +18,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "isa.h"
+#include "isa/aarch64/aarch64.h"
 #include "patas.h"
 
 enum {
@@ -346,7 +346,7 @@ static void run_snippet(const struct snippet *snippet)
                 .to = ORIGIN + (uint64_t)distances[i],
                 .lose_ip = want > 16,
             };
-            unsigned reason = patas__isa_aarch64.relocate(&move);
+            unsigned reason = patas__a64_relocate(&move);
 
             if (reason == PATAS_REASON_NONE)
                 run_moved(snippet, &move, before, after);
