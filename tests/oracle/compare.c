@@ -791,6 +791,8 @@ bool compare_add(int file)
 
 uint64_t compare_report(FILE *to)
 {
+    if (state.compared == 0)
+        return 0;
     fprintf(to,
             "%s: %" PRIu64 " compared, %" PRIu64 " instructions, %" PRIu64
             " bytes, %" PRIu64 " unexplained\n",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The decoder against Zydis and Capstone.
+ * The decoders against others: Zydis and Capstone for x86, the disassembler of
+ * binutils and Capstone for AArch64.
  *
  * Lengths, targets of branches and operands relative to the PC must agree with
  * both. Where they don't, the disagreement must fall into a class, and each
@@ -34,7 +35,8 @@ unsigned compare_one(const uint8_t *bytes, size_t size, uint64_t address,
 void compare_random(uint64_t seed, uint64_t count);
 
 /* Compares all functions of an ELF file, and the sections that hold them from
- * end to end, or until `limit` bytes. Returns the bytes; 0: not such a file. */
+ * end to end, or until `limit` bytes. Returns the bytes; 0: not such a file, or
+ * its oracles are not there. */
 uint64_t compare_file(const char *path, uint64_t limit);
 
 /* One process's counts to another's, through a pipe. */
@@ -43,5 +45,17 @@ bool compare_add(int file);
 
 /* Prints totals and classes. Returns the unexplained disagreements. */
 uint64_t compare_report(FILE *to);
+
+/*
+ * The same for AArch64: where control goes, and all addresses that are relative
+ * to the PC. What is an instruction is compared, too, but for the groups that
+ * the decoder doesn't judge (isa/aarch64/aarch64.h).
+ */
+bool compare_aarch64_open(void); /* false: an oracle is missing */
+void compare_aarch64_one(const uint8_t *bytes, uint64_t address);
+void compare_aarch64_random(uint64_t seed, uint64_t count);
+bool compare_aarch64_save(int file);
+bool compare_aarch64_add(int file);
+uint64_t compare_aarch64_report(FILE *to);
 
 #endif

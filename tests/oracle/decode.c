@@ -25,6 +25,10 @@ START_TEST(functions_of_libraries_agree_with_both_oracles)
         "/usr/lib/x86_64-linux-gnu/libsqlite3.so.0",
         "/usr/lib32/libc.so.6",
         "/usr/lib32/libm.so.6",
+        "/usr/i686-linux-gnu/lib/libc.so.6",
+        "/usr/i686-linux-gnu/lib/libm.so.6",
+        "/usr/i686-linux-gnu/lib/libgcc_s.so.1",
+        "/usr/i686-linux-gnu/lib/libstdc++.so.6",
     };
     uint64_t bytes = 0;
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
 # The target `patas_oracles`: Zydis and Capstone, the newest that the
-# registries serve, else Debian's; and the code that asks them. No target if
-# there are none.
+# registries serve, else Debian's; the disassembler of binutils for AArch64; and
+# the code that asks them. No target if the first two aren't there.
 
 if(TARGET patas_oracles)
   return()
@@ -44,3 +44,27 @@ else()
                                         "${PATAS_CAPSTONE}" "${PATAS_ELF}")
   endif()
 endif()
+if(NOT TARGET patas_oracles)
+  return()
+endif()
+
+# The cross binutils bring it as a library, binutils-dev its header.
+find_path(PATAS_DIS_ASM dis-asm.h)
+file(GLOB opcodes /usr/lib/*/libopcodes-*-arm64.so)
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
+  file(GLOB opcodes /usr/lib/*/libopcodes-*-system.so)
+endif()
+if(PATAS_DIS_ASM AND opcodes)
+  list(GET opcodes -1 opcodes)
+  string(REPLACE libopcodes libbfd bfd "${opcodes}")
+  string(REGEX REPLACE ".*libopcodes-([0-9.]+)-.*" "\\1" version "${opcodes}")
+  target_link_libraries(patas_oracles INTERFACE "${opcodes}" "${bfd}")
+  target_compile_definitions(patas_oracles
+                             INTERFACE COMPARE_BINUTILS="${version}")
+  set(aarch64 compare_aarch64.c)
+else()
+  set(aarch64 compare_aarch64_none.c)
+endif()
+foreach(source compare.c sweep.c ${aarch64})
+  target_sources(patas_oracles INTERFACE "${CMAKE_CURRENT_LIST_DIR}/${source}")
+endforeach()

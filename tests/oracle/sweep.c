@@ -90,10 +90,20 @@ static uint64_t sweep_frames(struct section *section, Elf *elf)
     return bytes;
 }
 
-static uint64_t sweep_section(Elf *elf, Elf_Scn *found, bool wide,
+/* No instruction of AArch64 is where another might not be. */
+static uint64_t sweep_words(const struct section *section)
+{
+    size_t at = 0;
+
+    for (; at + 4 <= section->size; at += 4)
+        compare_aarch64_one(section->bytes + at, section->address + at);
+    return at;
+}
+
+static uint64_t sweep_section(Elf *elf, Elf_Scn *found, unsigned machine,
                               uint64_t limit)
 {
-    struct section section = {.wide = wide};
+    struct section section = {.wide = machine == EM_X86_64};
     GElf_Shdr header;
     Elf_Data *data;
     uint64_t bytes;
@@ -105,6 +115,8 @@ static uint64_t sweep_section(Elf *elf, Elf_Scn *found, bool wide,
     section.bytes = data->d_buf;
     section.address = header.sh_addr;
     section.size = data->d_size < limit ? data->d_size : limit;
+    if (machine == EM_AARCH64)
+        return sweep_words(&section);
     section.seen = calloc(section.size / 8 + 1, 1);
     if (!section.seen)
         return 0;
@@ -126,10 +138,10 @@ uint64_t compare_file(const char *path, uint64_t limit)
         return 0;
     Elf *elf = elf_begin(file, ELF_C_READ_MMAP, NULL);
     if (elf && gelf_getehdr(elf, &header) &&
-        (header.e_machine == EM_X86_64 || header.e_machine == EM_386)) {
+        (header.e_machine == EM_X86_64 || header.e_machine == EM_386 ||
+         (header.e_machine == EM_AARCH64 && compare_aarch64_open()))) {
         while (bytes < limit && (found = elf_nextscn(elf, found)))
-            bytes += sweep_section(elf, found, header.e_machine == EM_X86_64,
-                                   limit - bytes);
+            bytes += sweep_section(elf, found, header.e_machine, limit - bytes);
     }
     elf_end(elf);
     close(file);
