@@ -27,7 +27,9 @@ void patas__why_add(struct patas__why *work, patas_why_kind kind,
         work->capacity = capacity;
     }
     patas_why_item *item = &work->items[work->count++];
-    char *plain = patas__demangle(name ? name : "");
+    /* A clone's suffix is what tells it apart: as the linker has it. */
+    char *plain = kind == PATAS_WHY_CLONE ? NULL
+                                          : patas__demangle(name ? name : "");
     item->kind = kind;
     item->address = address;
     item->name = patas__arena_text(&work->arena, plain ? plain : name);

@@ -102,6 +102,21 @@ static bool is_c(const Dwarf_Die *die)
            language == DW_LANG_C99 || language == DW_LANG_C11;
 }
 
+/* "const char *" points to what is const, "char *const" is. */
+static void qualified_text(struct patas__text *text, const Dwarf_Die *die,
+                           unsigned depth, const char *word)
+{
+    Dwarf_Die inner;
+    bool pointer =
+        type_of(die, &inner) && dwarf_tag(&inner) == DW_TAG_pointer_type;
+
+    if (!pointer)
+        patas__text_add(text, "%s ", word);
+    inner_text(text, die, depth);
+    if (pointer)
+        patas__text_add(text, "%s", word);
+}
+
 static void type_text(struct patas__text *text, const Dwarf_Die *die,
                       unsigned depth)
 {
@@ -122,12 +137,10 @@ static void type_text(struct patas__text *text, const Dwarf_Die *die,
         pointer_text(text, die, depth, "&&");
         break;
     case DW_TAG_const_type:
-        patas__text_add(text, "const ");
-        inner_text(text, die, depth);
+        qualified_text(text, die, depth, "const");
         break;
     case DW_TAG_volatile_type:
-        patas__text_add(text, "volatile ");
-        inner_text(text, die, depth);
+        qualified_text(text, die, depth, "volatile");
         break;
     case DW_TAG_restrict_type:
         inner_text(text, die, depth);
@@ -154,9 +167,19 @@ static void type_text(struct patas__text *text, const Dwarf_Die *die,
 struct parameters {
     Dwarf_Die type[TYPE_ARGUMENTS];
     size_t count;
-    bool open; /* ... */
-    bool lost; /* some are not known */
+    size_t hidden; /* the first of them that nobody writes: this */
+    bool open;     /* ... */
+    bool lost;     /* some are not known */
 };
+
+static bool is_artificial(Dwarf_Die *die)
+{
+    Dwarf_Attribute attribute;
+    bool flag = false;
+
+    return dwarf_attr_integrate(die, DW_AT_artificial, &attribute) &&
+           !dwarf_formflag(&attribute, &flag) && flag;
+}
 
 static void parameters_of(const Dwarf_Die *function, struct parameters *out)
 {
@@ -176,6 +199,8 @@ static void parameters_of(const Dwarf_Die *function, struct parameters *out)
             if (!type_of(&die, &out->type[out->count]))
                 out->type[out->count].addr = NULL;
             out->lost |= type_is_lost(&die);
+            out->hidden +=
+                out->hidden == out->count && is_artificial(&die);
             out->count++;
         }
         Dwarf_Die next;
@@ -197,14 +222,16 @@ char *patas__prototype(struct patas__arena *arena, Dwarf_Die *function,
     bool pointer = text.length && text.bytes[text.length - 1] == '*';
     patas__text_add(&text, "%s%.*s(", pointer ? "" : " ", (int)length, name);
     parameters_of(function, &parameters);
-    for (size_t i = 0; i < parameters.count; i++) {
-        patas__text_add(&text, "%s", i ? ", " : "");
+    size_t first = parameters.hidden;
+    for (size_t i = first; i < parameters.count; i++) {
+        patas__text_add(&text, "%s", i > first ? ", " : "");
         if (parameters.type[i].addr)
             type_text(&text, &parameters.type[i], 0);
     }
     if (parameters.open)
-        patas__text_add(&text, "%s", parameters.count ? ", ..." : "...");
-    if (!parameters.count && !parameters.open)
+        patas__text_add(&text, "%s",
+                        parameters.count > first ? ", ..." : "...");
+    if (parameters.count == first && !parameters.open)
         patas__text_add(&text, "void");
     patas__text_add(&text, ")");
     bool known = !text.partial && !parameters.lost;
@@ -361,7 +388,10 @@ static void compare_parameters(struct patas__why *work, const Dwarf_Die *own,
         if (!x.type[i].addr || !y.type[i].addr ||
             same_type(&x.type[i], &y.type[i], 0))
             continue;
-        snprintf(what, sizeof what, "argument %zu", i + 1);
+        if (i < x.hidden)
+            snprintf(what, sizeof what, "the object (this)");
+        else
+            snprintf(what, sizeof what, "argument %zu", i + 1 - x.hidden);
         add_difference(work, what, &x.type[i], &y.type[i]);
     }
     if (x.count == y.count && x.open == y.open)

@@ -2,6 +2,8 @@
 // C++ that compilers like to do something to, and names to be found.
 #include <string>
 
+#define EXPORTED __attribute__((visibility("default")))
+
 volatile int sample_sink;
 
 namespace sample
@@ -48,18 +50,18 @@ __attribute__((noinline)) int over(const std::string &x)
 } // namespace sample
 
 // The object's class is known: no vtable is asked.
-int sample_direct(sample::square &s)
+EXPORTED int sample_direct(sample::square &s)
 {
     return s.area(3) + s.plain(4);
 }
 
 // It is not.
-int sample_virtual(sample::shape &s)
+EXPORTED int sample_virtual(sample::shape &s)
 {
     return s.area(3);
 }
 
-int sample_others(int x)
+EXPORTED int sample_others(int x)
 {
     sample::square s;
     return sample::twice(x) + int(sample::twice(2.5)) + sample::over(x) +
