@@ -9,6 +9,9 @@
  * function is already the replacement's. dlopen() itself can't be replaced for
  * this: it looks at its return address, to know whose RUNPATH counts.
  *
+ * What an IFUNC stands for is known only when its module is relocated: then the
+ * module's DT_INIT is replaced, too, which runs before its constructors.
+ *
  * The linker's lock is held by the thread that is there. So nothing in this
  * library asks the linker for anything while it holds the lock that is taken
  * here.
@@ -21,7 +24,8 @@
 #include <string.h>
 
 struct patas_pending {
-    struct patas_pending *next;
+    struct patas_pending *next; /* an older one: of a smaller id */
+    uint64_t id;
     char *spec;
     patas_fn replacement;
     patas_options options;
@@ -29,11 +33,19 @@ struct patas_pending {
     patas_error error; /* why there is no patch yet */
 };
 
+/* A module's initializer that is waited for. */
+struct pending_init {
+    struct pending_init *next;
+    uintptr_t address;
+    patas_patch *patch;
+};
+
 static pthread_mutex_t pending_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_t pending_owner;
 static int pending_locked;
 static struct patas_pending *pending_list;
 static patas_patch *pending_hook; /* on r_brk */
+static struct pending_init *pending_inits;
 
 /* A thread that is interrupted by dlopen() within this file comes again. */
 static bool pending_enter(void)
@@ -138,6 +150,166 @@ static void pending_try_linker(struct patas_pending *one)
     pending_leave();
 }
 
+/* bias + DT_INIT, or 0. The tag is not among those that glibc relocates. */
+static uintptr_t initializer_of(const struct patas__module *module)
+{
+    for (unsigned i = 0; i < module->phdr_count; i++) {
+        const ElfW(Phdr) *phdr = &module->phdr[i];
+        if (phdr->p_type != PT_DYNAMIC ||
+            !patas__module_holds(module, phdr->p_vaddr, phdr->p_memsz))
+            continue;
+        const ElfW(Dyn) *entry =
+            (const ElfW(Dyn) *)(module->bias + phdr->p_vaddr);
+        size_t count = phdr->p_memsz / sizeof *entry;
+        for (; count-- && entry->d_tag != DT_NULL; entry++) {
+            if (entry->d_tag == DT_INIT &&
+                patas__module_is_code(module, entry->d_un.d_ptr))
+                return module->bias + entry->d_un.d_ptr;
+        }
+    }
+    return 0;
+}
+
+enum {
+    INITS_AT_ONCE = 8
+}; /* modules that have one IFUNC's name */
+
+/* The initializers of modules whose IFUNCs have that name. */
+static size_t initializers(const char *spec, uintptr_t *out)
+{
+    struct patas__spec parsed;
+    size_t count = 0;
+
+    if (patas__symbols_enter(NULL) != PATAS_OK)
+        return 0;
+    if (patas__spec_parse(spec, &parsed)) {
+        struct patas__matches matches = {0};
+        patas__find(&parsed, &matches);
+        for (size_t i = 0; i < matches.count && count < INITS_AT_ONCE; i++) {
+            const struct patas__match *match = &matches.items[i];
+            if ((match->symbol->flags & PATAS_SYMBOL_IFUNC) &&
+                !patas__ifunc_choice(match->module, match->symbol))
+                out[count++] = initializer_of(match->module);
+        }
+        patas__matches_free(&matches);
+    }
+    patas__spec_free(&parsed);
+    patas__symbols_leave();
+    return count;
+}
+
+/* What is put in the initializer's place; tells by its context which it is. */
+PATAS__HIDDEN void patas__pending_init(int count, char **words,
+                                       char **environment);
+PATAS_CONTEXT_ENTRY(patas__pending_init_entry, patas__pending_init);
+
+/* Under our lock. */
+static void wait_for_init(uintptr_t address)
+{
+    struct pending_init *init = pending_inits;
+
+    while (init && init->address != address)
+        init = init->next;
+    /* One that was unloaded since left a stale patch. */
+    if (!address || (init && patas_original(init->patch)))
+        return;
+    bool known = init != NULL;
+    if (!known && !(init = calloc(1, sizeof *init)))
+        return;
+    const patas_options options = {sizeof options, PATAS_ENTRY, init};
+    init->address = address;
+    if (patas_replace_with((patas_fn)address, patas__pending_init_entry,
+                           &options, &init->patch, NULL) == PATAS_OK &&
+        !known) {
+        init->next = pending_inits;
+        pending_inits = init;
+    } else if (!known) {
+        free(init);
+    }
+}
+
+static void pending_wait(const struct patas_pending *one)
+{
+    uintptr_t found[INITS_AT_ONCE];
+
+    if (one->patch || one->error.status != PATAS_ERR_UNSUPPORTED)
+        return;
+    size_t count = initializers(one->spec, found);
+    for (size_t i = 0; i < count; i++)
+        wait_for_init(found[i]);
+}
+
+static struct patas_pending *pending_unresolved(uint64_t below)
+{
+    for (struct patas_pending *one = pending_list; one; one = one->next) {
+        if (one->id >= below)
+            continue;
+        pending_try(one, false);
+        if (!one->patch && one->error.status == PATAS_ERR_UNSUPPORTED)
+            return one;
+    }
+    return NULL;
+}
+
+/* Another thread may forget a name while the linker is asked for it. */
+static void pending_found(uint64_t id, patas_fn target)
+{
+    struct patas_pending *one = pending_list;
+
+    while (one && one->id != id)
+        one = one->next;
+    if (one && !one->patch)
+        (void)replace_at(target, one->replacement, &one->options, &one->patch,
+                         &one->error);
+}
+
+/* In the thread that is in dlopen(), with the module relocated: the linker may
+ * be asked while our lock is not held. */
+static void pending_resolve(void)
+{
+    uint64_t id = UINT64_MAX;
+
+    for (;;) {
+        patas_fn target;
+        if (!pending_enter())
+            return;
+        const struct patas_pending *one = pending_unresolved(id);
+        char *spec = one ? strdup(one->spec) : NULL;
+        id = one ? one->id : id;
+        pending_leave();
+        if (!spec)
+            return;
+        patas_status status = patas_find(spec, &target, NULL);
+        free(spec);
+        if (status == PATAS_OK && pending_enter()) {
+            pending_found(id, target);
+            pending_leave();
+        }
+    }
+}
+
+void patas__pending_init(int count, char **words, char **environment)
+{
+    struct pending_init *init = patas_context();
+    int saved = errno;
+    patas_fn original = patas_original(init->patch);
+
+    if (original)
+        ((void (*)(int, char **, char **))original)(count, words, environment);
+    pending_resolve();
+    if (pending_enter()) {
+        struct pending_init **at = &pending_inits;
+        while (*at && *at != init)
+            at = &(*at)->next;
+        if (*at)
+            *at = init->next;
+        (void)patas_restore(init->patch, NULL);
+        free(init);
+        pending_leave();
+    }
+    errno = saved;
+}
+
 static void pending_on_change(void)
 {
     patas_fn original = patas_original(pending_hook);
@@ -147,8 +319,10 @@ static void pending_on_change(void)
         original();
     if (_r_debug.r_state == RT_CONSISTENT && !patas__symbols_held() &&
         pending_enter()) {
-        for (struct patas_pending *one = pending_list; one; one = one->next)
+        for (struct patas_pending *one = pending_list; one; one = one->next) {
             pending_try(one, true);
+            pending_wait(one);
+        }
         pending_leave();
     }
     errno = saved;
@@ -214,6 +388,7 @@ patas_status patas_replace_pending(const char *spec, patas_fn replacement,
                 if (error)
                     *error = one->error;
             } else {
+                one->id = pending_list ? pending_list->id + 1 : 0;
                 one->next = pending_list;
                 pending_list = one;
                 *pending = one;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Loaded late: its constructor calls its functions at once. */
-int late_seen, late_seen_static;
+int late_seen, late_seen_static, late_seen_chosen;
 
 __attribute__((noinline)) int late_function(int x);
 int late_function(int x)
@@ -15,8 +15,22 @@ static __attribute__((noinline)) int late_static(int x)
     return x + 2;
 }
 
+static int chosen(int x)
+{
+    __asm__ volatile("");
+    return x + 3;
+}
+
+__attribute__((used)) static int (*choose(void))(int)
+{
+    return chosen;
+}
+
+int late_chosen(int x) __attribute__((ifunc("choose")));
+
 __attribute__((constructor)) static void begin(void)
 {
+    late_seen_chosen = late_chosen(10);
     late_seen = late_function(10);
     late_seen_static = late_static(10);
 }

@@ -58,6 +58,39 @@ START_TEST(replaced_before_the_constructors_run)
 }
 END_TEST
 
+/* What it stands for is known once its module is relocated, which is after
+ * the linker's notification; no constructor may run the original. */
+START_TEST(an_ifunc_is_replaced_before_the_constructors_run)
+{
+    const int how = _i ? RTLD_LAZY : RTLD_NOW;
+    patas_pending *one = NULL, *two = NULL;
+    patas_error why;
+    OK(patas_replace_pending("late_chosen", (patas_fn)fake, NULL, &one,
+                             &error));
+    OK(patas_replace_pending("late_function", (patas_fn)fake, NULL, &two,
+                             &error));
+    for (int round = 0; round < 3; round++) {
+        void *handle = dlopen(SAMPLES "/late.so", how | RTLD_LOCAL);
+        ck_assert_msg(handle != NULL, "%s", dlerror());
+        ck_assert_int_eq(*(int *)dlsym(handle, "late_seen_chosen"),
+                         round ? 13 : 1010);
+        ck_assert_int_eq(*(int *)dlsym(handle, "late_seen"), round ? 11 : 1010);
+        if (round == 0) {
+            patas_patch *patch = patas_pending_patch(one, &why);
+            ck_assert_ptr_nonnull(patch);
+            ck_assert_int_eq(((int (*)(int))patas_original(patch))(1), 4);
+            /* Nothing but the two patches and the notification is left. */
+            patas_stats stats = {.size = sizeof stats};
+            ck_assert_int_eq(patas_stats_read(&stats), PATAS_OK);
+            ck_assert_uint_eq(stats.patches, 3);
+            patas_pending_free(one);
+            patas_pending_free(two);
+        }
+        ck_assert_int_eq(dlclose(handle), 0);
+    }
+}
+END_TEST
+
 START_TEST(a_name_that_is_there_is_replaced_at_once)
 {
     patas_pending *pending = NULL;
@@ -163,6 +196,8 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, replaced_before_the_constructors_run);
+    tcase_add_loop_test(tests, an_ifunc_is_replaced_before_the_constructors_run,
+                        0, 2);
     tcase_add_test(tests, a_name_that_is_there_is_replaced_at_once);
     tcase_add_test(tests, a_forgotten_name_is_not_replaced);
     tcase_add_test(tests, what_can_never_come_is_refused);
