@@ -563,7 +563,59 @@ struct found_owner {
     struct patas__arena arena;
 };
 
+/* dlmopen() makes namespaces, and glibc since 2.35 a list of them, whose end
+ * each debugger knows (<link.h>). They stay as long as the process. */
+static bool other_namespaces(void)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+    const struct r_debug_extended *at =
+        (const struct r_debug_extended *)(const void *)&_r_debug;
+
+    while (at->base.r_version >= 2 && at->r_next) {
+        at = at->r_next;
+        if (at->base.r_map)
+            return true;
+    }
+#endif
+    return false;
+}
+
+/* The first module that the spec is about and whose inlined functions nobody
+ * knows. */
+static const char *without_debug(const struct patas__spec *spec)
+{
+    GElf_Shdr header;
+
+    for (struct patas__module *m = patas__modules(); m; m = m->next) {
+        Elf *elf = m->debug_elf ? m->debug_elf : m->elf;
+        if (m->vdso || !patas__spec_wants(spec, m) ||
+            (!spec->module && !m->program))
+            continue;
+        patas__module_read(m);
+        if (!patas__elf_section(elf, ".debug_info", &header) &&
+            !patas__elf_section(elf, ".zdebug_info", &header))
+            return patas__module_base(m);
+    }
+    return NULL;
+}
+
+/* Why it may be there all the same. */
+static void miss_text(struct patas__text *text, const struct patas__spec *spec)
+{
+    const char *bare = spec->has_address ? NULL : without_debug(spec);
+
+    if (bare)
+        patas__text_add(text,
+                        " %s has no debug info: a function that was inlined "
+                        "everywhere can't be told from one that never was.",
+                        bare);
+    if (other_namespaces())
+        patas__text_add(text, " What dlmopen() loaded into other namespaces "
+                              "was not searched.");
+}
+
 static const char *found_text(struct found_owner *owner, const char *spec,
+                              const struct patas__spec *parsed,
                               size_t libraries, const char *program)
 {
     struct patas__text text = {0};
@@ -578,6 +630,7 @@ static const char *found_text(struct found_owner *owner, const char *spec,
                             found->guesses[i]);
         if (found->guess_count)
             patas__text_add(&text, "?");
+        miss_text(&text, parsed);
     } else if (found->count > 1) {
         patas__text_add(&text, "%s: %zu functions have that name:", spec,
                         found->count);
@@ -592,6 +645,7 @@ static const char *found_text(struct found_owner *owner, const char *spec,
 }
 
 static void found_fill(struct found_owner *owner, const char *spec,
+                       const struct patas__spec *parsed,
                        const struct patas__matches *matches,
                        const struct patas__matches *guesses)
 {
@@ -626,7 +680,7 @@ static void found_fill(struct found_owner *owner, const char *spec,
     found->symbols = symbols;
     found->guess_count = guesses->count;
     found->guesses = texts;
-    found->text = found_text(owner, spec, libraries, program);
+    found->text = found_text(owner, spec, parsed, libraries, program);
 }
 
 /* Under the lock: everything about `spec`; of the best rank only, or all. */
@@ -648,7 +702,7 @@ static patas_status find_locked(const char *text, bool best,
         patas__guess(&spec, &guesses);
         status = patas__symbols_fail(error, PATAS_ERR_NOT_FOUND, 0);
     }
-    found_fill(owner, text, &matches, &guesses);
+    found_fill(owner, text, &spec, &matches, &guesses);
     if (matches.failed || owner->arena.failed)
         status = patas__symbols_fail(error, PATAS_ERR_NO_MEMORY, ENOMEM);
     patas__matches_free(&matches);

@@ -28,8 +28,8 @@ void patas__why_add(struct patas__why *work, patas_why_kind kind,
     }
     patas_why_item *item = &work->items[work->count++];
     /* A clone's suffix is what tells it apart: as the linker has it. */
-    char *plain = kind == PATAS_WHY_CLONE ? NULL
-                                          : patas__demangle(name ? name : "");
+    char *plain =
+        kind == PATAS_WHY_CLONE ? NULL : patas__demangle(name ? name : "");
     item->kind = kind;
     item->address = address;
     item->name = patas__arena_text(&work->arena, plain ? plain : name);

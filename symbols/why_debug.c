@@ -257,8 +257,13 @@ static void add_inlined(struct patas__why *work, const Dwarf_Die *die,
     uint64_t entry = 0;
     unsigned line = (unsigned)die_number(die, DW_AT_call_line, 0);
 
+    /* One inside of it runs where the function itself runs. */
+    if (function && work->value && die_entry(function, &entry) &&
+        entry == work->value)
+        return;
     if (function)
         name_of(function, &name);
+    entry = 0;
     bool known = die_entry(die, &entry);
     patas__why_add(work, PATAS_WHY_INLINED,
                    known ? work->module->bias + (uintptr_t)entry : 0, name,

@@ -36,7 +36,7 @@ static bool seen_before(const struct patas__why *work, const char *name)
 static bool same_place(const struct patas__why *work, uintptr_t address)
 {
     for (size_t i = 0; i < work->count; i++) {
-        if (work->items[i].address == address &&
+        if (address && work->items[i].address == address &&
             (work->items[i].kind == PATAS_WHY_BYPASS ||
              work->items[i].kind == PATAS_WHY_FAMILY))
             return true;
@@ -138,26 +138,57 @@ static void family_same_name(struct patas__why *work,
     }
 }
 
-/* %s is the name. Which of them a C library has differs; those that it has are
- * named. */
+/* What the C library calls one and the same service, %s being its name. Those
+ * that it has are named, whichever of them was asked for. */
 static const char *const family_forms[] = {
-    "%s64",        "__%s",        "__%s64",        "__%s_2",
-    "__%s64_2",    "__%s_chk",    "__%s64_chk",    "__libc_%s",
-    "__isoc99_%s", "__isoc23_%s", "__%s_nocancel", "__%s64_nocancel",
-    "__libc_%s64", "__GI_%s",     "__GI___%s",     "%s_unlocked",
+    "%s",          "%s64",          "__%s",          "__%s64",
+    "__%s_2",      "__%s64_2",      "__%s_chk",      "__%s64_chk",
+    "__libc_%s",   "__libc_%s64",   "__isoc99_%s",   "__isoc23_%s",
+    "__GI_%s",     "__GI___%s",     "__%s_nocancel", "__%s64_nocancel",
+    "%s_unlocked", "__%s_unlocked", "__%s_time64",   "__%s64_time64",
 };
 
+/* Services that go together, without the forms of each. */
 static const char *const families[][12] = {
-    {"open", "openat", "openat64", "__openat_2", "__openat64_2", "creat"},
-    {"stat", "lstat", "fstat", "fstatat", "fstatat64", "__xstat", "__lxstat",
-     "__fxstat", "statx", "stat64", "lstat64", "fstat64"},
-    {"read", "pread", "pread64", "readv", "recv", "recvfrom"},
-    {"write", "pwrite", "pwrite64", "writev", "send", "sendto"},
-    {"malloc", "calloc", "realloc", "aligned_alloc", "memalign",
-     "posix_memalign", "reallocarray"},
-    {"time", "gettimeofday", "clock_gettime", "timespec_get"},
-    {"fopen", "freopen", "fdopen", "fopen64"},
-    {"exit", "_exit", "_Exit", "quick_exit"},
+    {"open", "openat", "creat", "open_by_handle_at"},
+    {"stat", "lstat", "fstat", "fstatat", "__xstat", "__lxstat", "__fxstat",
+     "__fxstatat", "statx"},
+    {"read", "pread", "readv", "preadv", "preadv2", "recv", "recvfrom",
+     "recvmsg", "recvmmsg"},
+    {"write", "pwrite", "writev", "pwritev", "pwritev2", "send", "sendto",
+     "sendmsg", "sendmmsg"},
+    {"malloc", "calloc", "realloc", "reallocarray", "aligned_alloc", "memalign",
+     "posix_memalign", "valloc", "pvalloc"},
+    {"mmap", "mremap", "munmap", "mprotect"},
+    {"time", "gettimeofday", "clock_gettime", "timespec_get", "ftime"},
+    {"sleep", "usleep", "nanosleep", "clock_nanosleep"},
+    {"localtime", "localtime_r", "gmtime", "gmtime_r"},
+    {"fopen", "freopen", "fdopen", "fopencookie"},
+    {"close", "close_range", "closefrom"},
+    {"dup", "dup2", "dup3", "fcntl"},
+    {"exit", "_exit", "_Exit", "quick_exit", "abort"},
+    {"fork", "vfork", "_Fork", "clone", "posix_spawn", "posix_spawnp"},
+    {"execve", "execv", "execvp", "execvpe", "execl", "execle", "execlp",
+     "execveat", "fexecve"},
+    {"system", "popen"},
+    {"kill", "raise", "tgkill", "killpg", "sigqueue", "pthread_kill"},
+    {"signal", "sigaction", "sigset", "bsd_signal", "ssignal"},
+    {"accept", "accept4"},
+    {"poll", "ppoll", "select", "pselect", "epoll_wait", "epoll_pwait",
+     "epoll_pwait2"},
+    {"getaddrinfo", "gethostbyname", "gethostbyname2", "gethostbyname_r",
+     "gethostbyname2_r"},
+    {"rand", "rand_r", "random", "random_r", "drand48", "lrand48", "arc4random",
+     "getrandom", "getentropy"},
+    {"getenv", "secure_getenv"},
+    {"printf", "vprintf", "fprintf", "vfprintf", "dprintf", "vdprintf"},
+    {"sprintf", "vsprintf", "snprintf", "vsnprintf", "asprintf", "vasprintf"},
+    {"scanf", "vscanf", "fscanf", "vfscanf", "sscanf", "vsscanf"},
+    {"strtol", "strtoul", "strtoll", "strtoull"},
+    {"dlopen", "dlmopen"},
+    {"pthread_mutex_lock", "pthread_mutex_trylock", "pthread_mutex_timedlock",
+     "pthread_mutex_clocklock"},
+    {"pthread_cond_wait", "pthread_cond_timedwait", "pthread_cond_clockwait"},
 };
 
 static bool is_nocancel(const char *name)
@@ -165,9 +196,10 @@ static bool is_nocancel(const char *name)
     return strstr(name, "_nocancel") != NULL;
 }
 
-/* One that the module has, at another address. */
+/* One that the module has, at another address; `same` if it is the very
+ * service that was asked for. */
 static void family_try(struct patas__why *work, struct patas__module *module,
-                       const char *name)
+                       const char *name, bool same)
 {
     uint32_t at = patas__lookup_first(module, name, patas__base_length(name));
     char text[256];
@@ -179,6 +211,7 @@ static void family_try(struct patas__why *work, struct patas__module *module,
             continue;
         uintptr_t address = address_of(module, symbol);
         if (address == work->why.symbol.address || seen_before(work, name) ||
+            module->bias + symbol->value == work->why.symbol.resolver ||
             same_place(work, address))
             return;
         bool hidden = symbol->flags & PATAS_SYMBOL_STATIC;
@@ -188,9 +221,10 @@ static void family_try(struct patas__why *work, struct patas__module *module,
                 : 0;
         if (calls) {
             snprintf(text, sizeof text,
-                     "does the same, and the library itself calls it in %zu "
-                     "places: not replaced",
-                     calls);
+                     "%s, and the library itself calls it in %zu %s: not "
+                     "replaced",
+                     same ? "does the same" : "belongs with it", calls,
+                     calls == 1 ? "place" : "places");
             patas__why_add(work, PATAS_WHY_BYPASS, address, name, NULL, 0,
                            text);
         } else if (!hidden) {
@@ -202,23 +236,91 @@ static void family_try(struct patas__why *work, struct patas__module *module,
     }
 }
 
-/* `open` is meant whichever of its family is asked for. */
-static void family_kin(struct patas__why *work)
+static bool family_has(const char *const *family, const char *name)
 {
-    struct patas__module *module = work->module;
-    char name[256];
+    for (size_t i = 0; i < 12 && family[i]; i++) {
+        if (!strcmp(family[i], name))
+            return true;
+    }
+    return false;
+}
 
+static bool is_in_a_family(const char *name)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        if (family_has(families[i], name))
+            return true;
+    }
+    return false;
+}
+
+static bool is_exported(const struct patas__module *module, const char *name)
+{
+    uint32_t at = patas__lookup_first(module, name, patas__base_length(name));
+    char text[256];
+
+    for (; at; at = patas__lookup_next(module, at)) {
+        const struct patas__symbol *symbol = &module->symbols[at - 1];
+        plain_name(patas__name(module, symbol), text, sizeof text);
+        if (!strcmp(text, name) && (symbol->flags & PATAS_SYMBOL_EXPORTED))
+            return true;
+    }
+    return false;
+}
+
+/* The service that `name` is a form of: "open" for "__open64_2". The shortest
+ * that the library offers; `name` itself if it is none. */
+static void family_base(const struct patas__module *module, const char *name,
+                        char *base, size_t size)
+{
+    char part[256];
+    size_t length = strlen(name);
+
+    snprintf(base, size, "%s", name);
+    if (is_in_a_family(name))
+        return;
     for (size_t i = 0; i < sizeof family_forms / sizeof *family_forms; i++) {
         const char *form = family_forms[i], *hole = strstr(form, "%s");
-        snprintf(name, sizeof name, "%.*s%s%s", (int)(hole - form), form,
-                 work->name, hole + 2);
-        family_try(work, module, name);
-    }
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
-        if (strcmp(families[i][0], work->name))
+        size_t head = (size_t)(hole - form), tail = strlen(hole + 2);
+        if (length <= head + tail || memcmp(name, form, head) ||
+            strcmp(name + length - tail, hole + 2))
             continue;
-        for (size_t k = 1; k < 12 && families[i][k]; k++)
-            family_try(work, module, families[i][k]);
+        snprintf(part, sizeof part, "%.*s", (int)(length - head - tail),
+                 name + head);
+        if (strlen(part) < strlen(base) &&
+            (is_in_a_family(part) || is_exported(module, part)))
+            snprintf(base, size, "%s", part);
+    }
+}
+
+/* Those of `work->name` itself are copies, and told as such. */
+static void family_forms_of(struct patas__why *work,
+                            struct patas__module *module, const char *name,
+                            bool same)
+{
+    char form[256];
+
+    for (size_t i = 0; i < sizeof family_forms / sizeof *family_forms; i++) {
+        const char *hole = strstr(family_forms[i], "%s");
+        snprintf(form, sizeof form, "%.*s%s%s", (int)(hole - family_forms[i]),
+                 family_forms[i], name, hole + 2);
+        if (strcmp(form, work->name))
+            family_try(work, module, form, same);
+    }
+}
+
+/* `open` is meant whichever of its family is asked for. */
+static void family_kin(struct patas__why *work, struct patas__module *module)
+{
+    char base[256];
+
+    family_base(module, work->name, base, sizeof base);
+    family_forms_of(work, module, base, true);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        if (!family_has(families[i], base))
+            continue;
+        for (size_t k = 0; k < 12 && families[i][k]; k++)
+            family_forms_of(work, module, families[i][k], false);
     }
 }
 
@@ -229,16 +331,31 @@ static bool is_libc(const struct patas__module *module)
            strstr(module->path, "/ld-musl-");
 }
 
+static bool is_engine(const struct patas__module *module)
+{
+    uintptr_t engine = (uintptr_t)patas_replace;
+    uintptr_t names = (uintptr_t)patas__why_family;
+
+    return patas__module_is_code(module, engine - module->bias) ||
+           patas__module_is_code(module, names - module->bias);
+}
+
 void patas__why_family(struct patas__why *work)
 {
     family_aliases(work);
     patas__why_clones(work);
     for (struct patas__module *m = patas__modules(); m; m = m->next) {
-        if (m->vdso)
+        /* The engine's own memcpy is nobody's copy. */
+        if (m->vdso || (m != work->module && !m->program && is_engine(m)))
             continue;
         patas__module_read(m);
         family_same_name(work, m);
     }
-    if (is_libc(work->module))
-        family_kin(work);
+    /* time() is the C library's, and its code the kernel's. */
+    struct patas__module *owner =
+        work->why.symbol.resolver
+            ? patas__module_around(work->why.symbol.resolver)
+            : work->module;
+    if (owner && is_libc(owner))
+        family_kin(work, owner);
 }

@@ -14,12 +14,27 @@
 #include <string.h>
 
 enum {
-    TEXT_SITES = 24
-}; /* of one kind; the struct has all */
+    TEXT_SITES = 24, /* of one kind; the struct has all */
+    TEXT_INDENT = 16,
+    TEXT_WIDTH = 80
+};
 
 static void line_start(struct patas__text *text, const char *word)
 {
-    patas__text_add(text, "  %-13s ", word);
+    patas__text_add(text, "  %-*s ", TEXT_INDENT - 3, word);
+}
+
+/* Behind the others on this line, or on the next. */
+static void line_word(struct patas__text *text, const char *word, bool first)
+{
+    size_t start = text->length;
+
+    while (start && text->bytes[start - 1] != '\n')
+        start--;
+    if (!first && text->length - start + 2 + strlen(word) > TEXT_WIDTH)
+        patas__text_add(text, "\n%*s%s", TEXT_INDENT, "", word);
+    else
+        patas__text_add(text, "%s%s", first ? "" : "  ", word);
 }
 
 static bool same_site(const patas_why_item *a, const patas_why_item *b)
@@ -43,14 +58,30 @@ static size_t site_count(const struct patas__why *work, size_t at)
     return count;
 }
 
+/* "parse (json.c:41, 2 times)" */
+static void site_text(struct patas__text *text, const patas_why_item *item,
+                      size_t count)
+{
+    text->length = 0;
+    patas__text_add(text, "%s", *item->name ? item->name : "?");
+    if (*item->file)
+        patas__text_add(text, " (%s:%u", patas__short_path(item->file),
+                        item->line);
+    if (count > 1)
+        patas__text_add(text, *item->file ? ", %zu times" : " (%zu times",
+                        count);
+    if (*item->file || count > 1)
+        patas__text_add(text, ")");
+}
+
 static void add_sites(struct patas__text *text, const struct patas__why *work,
                       patas_why_kind kind)
 {
+    struct patas__text site = {0};
     size_t shown = 0, left = 0;
 
     for (size_t i = 0; i < work->count; i++) {
-        const patas_why_item *item = &work->items[i];
-        if (item->kind != kind)
+        if (work->items[i].kind != kind)
             continue;
         if (shown == TEXT_SITES) {
             left++;
@@ -59,30 +90,30 @@ static void add_sites(struct patas__text *text, const struct patas__why *work,
         size_t count = site_count(work, i);
         if (!count)
             continue;
-        patas__text_add(text, "%s%s", shown++ ? "  " : "",
-                        *item->name ? item->name : "?");
-        if (*item->file)
-            patas__text_add(text, " (%s:%u", patas__short_path(item->file),
-                            item->line);
-        if (count > 1)
-            patas__text_add(text, *item->file ? ", %zu times" : " (%zu times",
-                            count);
-        if (*item->file || count > 1)
-            patas__text_add(text, ")");
+        site_text(&site, &work->items[i], count);
+        line_word(text, site.bytes ? site.bytes : "?", !shown++);
     }
-    if (left)
-        patas__text_add(text, "  and %zu more", left);
+    if (left) {
+        site.length = 0;
+        patas__text_add(&site, "and %zu more", left);
+        line_word(text, site.bytes ? site.bytes : "", false);
+    }
     patas__text_add(text, "\n");
+    text->failed |= site.failed;
+    free(site.bytes);
 }
 
 static void add_kind(struct patas__text *text, const struct patas__why *work,
-                     patas_why_kind kind, const char *word, const char *what)
+                     patas_why_kind kind, const char *word, const char *one,
+                     const char *many)
 {
-    if (!work->why.count[kind])
+    size_t count = work->why.count[kind];
+
+    if (!count)
         return;
     line_start(text, word);
-    patas__text_add(text, "%zu %s:\n", work->why.count[kind], what);
-    patas__text_add(text, "%16s", "");
+    patas__text_add(text, "%zu %s:\n%*s", count, count == 1 ? one : many,
+                    TEXT_INDENT, "");
     add_sites(text, work, kind);
 }
 
@@ -170,18 +201,23 @@ void patas__why_words(struct patas__why *work)
     add_each(&text, work, PATAS_WHY_GONE, "gone");
     add_each(&text, work, PATAS_WHY_REFUSED, "refused");
     add_kind(&text, work, PATAS_WHY_INLINED, "inlined",
-             "more places that a patch will NOT reach");
-    add_kind(&text, work, PATAS_WHY_CALL, "called", "direct calls");
-    add_kind(&text, work, PATAS_WHY_TAIL_CALL, "jumped to", "tail calls");
+             "place that a patch will NOT reach",
+             "places that a patch will NOT reach");
+    add_kind(&text, work, PATAS_WHY_CALL, "called", "direct call",
+             "direct calls");
+    add_kind(&text, work, PATAS_WHY_TAIL_CALL, "jumped to", "tail call",
+             "tail calls");
     add_kind(&text, work, PATAS_WHY_DEVIRTUALIZED, "devirtualized",
+             "direct call of this virtual function",
              "direct calls of this virtual function");
     add_each(&text, work, PATAS_WHY_CLONE, "clone");
     add_each(&text, work, PATAS_WHY_FOLDED, "folded");
     add_kind(&text, work, PATAS_WHY_ALIAS, "alias",
+             "other name, replaced along with it",
              "other names, replaced along with it");
     add_each(&text, work, PATAS_WHY_BYPASS, "bypassed by");
     add_kind(&text, work, PATAS_WHY_FAMILY, "family",
-             "functions that belong with it");
+             "function that belongs with it", "functions that belong with it");
     add_each(&text, work, PATAS_WHY_VERSION, "version");
     add_each(&text, work, PATAS_WHY_COPY, "copy");
     add_each(&text, work, PATAS_WHY_VDSO, "vdso");

@@ -199,8 +199,7 @@ static void parameters_of(const Dwarf_Die *function, struct parameters *out)
             if (!type_of(&die, &out->type[out->count]))
                 out->type[out->count].addr = NULL;
             out->lost |= type_is_lost(&die);
-            out->hidden +=
-                out->hidden == out->count && is_artificial(&die);
+            out->hidden += out->hidden == out->count && is_artificial(&die);
             out->count++;
         }
         Dwarf_Die next;

@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 static const char *const kinds[PATAS_WHY_COUNT] = {
-    "INLINED", "CALL",    "TAIL_CALL",     "DEVIRTUALIZED", "CLONE", "FOLDED",
-    "ALIAS",   "BYPASS",  "FAMILY",        "VERSION",       "COPY",  "VDSO",
-    "TYPE",    "IPA_RA",  "GONE",          "NO_DEBUG_INFO", "REFUSED"};
+    "INLINED", "CALL",   "TAIL_CALL", "DEVIRTUALIZED", "CLONE",  "FOLDED",
+    "ALIAS",   "BYPASS", "FAMILY",    "VERSION",       "COPY",   "VDSO",
+    "TYPE",    "IPA_RA", "GONE",      "NO_DEBUG_INFO", "REFUSED"};
 
 static void ask(char *question)
 {

@@ -106,6 +106,36 @@ START_TEST(a_library_may_be_named)
 }
 END_TEST
 
+START_TEST(a_path_may_be_relative)
+{
+    char folder[4096], spec[4200];
+    ssize_t length = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    ck_assert_int_gt(length, 0);
+    folder[length] = 0;
+    char *base = strrchr(folder, '/');
+    *base++ = 0;
+    ck_assert_int_eq(chdir(folder), 0);
+    snprintf(spec, sizeof spec, "parse_line@./%s", base);
+    ck_assert_uint_eq(find(spec), (uintptr_t)parse_line);
+    snprintf(spec, sizeof spec, "parse_line@../%s/%s", strrchr(folder, '/') + 1,
+             base);
+    ck_assert_uint_eq(find(spec), (uintptr_t)parse_line);
+    snprintf(spec, sizeof spec, "malloc@./%s", base);
+    misses(spec, PATAS_ERR_NOT_FOUND);
+    /* Relative to where the process is, not to where it was started. */
+    ck_assert_int_eq(chdir("/"), 0);
+    snprintf(spec, sizeof spec, "parse_line@./%s", base);
+    misses(spec, PATAS_ERR_NOT_FOUND);
+    /* A library that was loaded by a relative path keeps it as its name. */
+    ck_assert_int_eq(chdir(SAMPLES), 0);
+    if (!dlopen("./gcc-O0.so", RTLD_NOW | RTLD_LOCAL))
+        return; /* no gcc */
+    uintptr_t called = find("called@./gcc-O0.so");
+    ck_assert_uint_eq(find("called@" SAMPLES "/gcc-O0.so"), called);
+    ck_assert_uint_eq(find("called@gcc-O0"), called);
+}
+END_TEST
+
 START_TEST(an_ifunc_is_the_implementation_in_use)
 {
     uintptr_t used = (uintptr_t)dlsym(RTLD_DEFAULT, "memcpy");
@@ -201,6 +231,32 @@ START_TEST(a_miss_says_what_may_be_meant)
 }
 END_TEST
 
+/* What can't be searched is not said to be absent. */
+START_TEST(a_miss_says_where_it_did_not_look)
+{
+    patas_found *found = NULL;
+    (void)!patas_find_all("late_function", &found, NULL);
+    ck_assert_ptr_null(strstr(found->text, "dlmopen"));
+    ck_assert_ptr_null(strstr(found->text, "no debug info"));
+    patas_found_free(found);
+    void *handle =
+        dlmopen(LM_ID_NEWLM, SAMPLES "/late.so", RTLD_NOW | RTLD_LOCAL);
+    ck_assert_msg(handle != NULL, "%s", dlerror());
+    (void)!patas_find_all("late_function", &found, NULL);
+    ck_assert_uint_eq(found->count, 0);
+    ck_assert_ptr_nonnull(strstr(found->text, "dlmopen"));
+    patas_found_free(found);
+    /* The C library of that namespace makes no ambiguity. */
+    ck_assert_uint_eq(find("malloc"), (uintptr_t)dlsym(RTLD_DEFAULT, "malloc"));
+    if (!dlopen(SAMPLES "/gcc-O2-bare.so", RTLD_NOW | RTLD_LOCAL))
+        return; /* no gcc */
+    (void)!patas_find_all("small_static@gcc-O2-bare", &found, NULL);
+    ck_assert_ptr_nonnull(
+        strstr(found->text, "gcc-O2-bare.so has no debug info"));
+    patas_found_free(found);
+}
+END_TEST
+
 START_TEST(cxx_names_as_people_write_them)
 {
     static const struct {
@@ -257,6 +313,30 @@ START_TEST(globs_list)
     patas_found_free(found);
     found = all("ns::klass::m*");
     ck_assert_uint_eq(found->count, 2);
+    patas_found_free(found);
+}
+END_TEST
+
+static int by_address(const void *left, const void *right)
+{
+    const patas_symbol *a = left, *b = right;
+    return (a->address > b->address) - (a->address < b->address);
+}
+
+START_TEST(a_function_is_listed_once)
+{
+    patas_found *found = all("*");
+    ck_assert_uint_gt(found->count, 3000); /* the C library alone */
+    patas_symbol *sorted = malloc(found->count * sizeof *sorted);
+    ck_assert_ptr_nonnull(sorted);
+    memcpy(sorted, found->symbols, found->count * sizeof *sorted);
+    qsort(sorted, found->count, sizeof *sorted, by_address);
+    for (size_t i = 1; i < found->count; i++)
+        ck_assert_msg(sorted[i].address != sorted[i - 1].address ||
+                          !sorted[i].address || sorted[i].resolver ||
+                          sorted[i - 1].resolver,
+                      "%s and %s", sorted[i].spec, sorted[i - 1].spec);
+    free(sorted);
     patas_found_free(found);
 }
 END_TEST
@@ -414,13 +494,16 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_file_tells_one_static_from_another);
     tcase_add_test(tests, an_ambiguity_lists_what_to_say);
     tcase_add_test(tests, a_library_may_be_named);
+    tcase_add_test(tests, a_path_may_be_relative);
     tcase_add_test(tests, an_ifunc_is_the_implementation_in_use);
     tcase_add_test(tests, a_version_may_be_named);
     tcase_add_test(tests, two_names_of_one_function_are_no_ambiguity);
     tcase_add_test(tests, every_copy_is_listed);
     tcase_add_test(tests, a_miss_says_what_may_be_meant);
+    tcase_add_test(tests, a_miss_says_where_it_did_not_look);
     tcase_add_test(tests, cxx_names_as_people_write_them);
     tcase_add_test(tests, globs_list);
+    tcase_add_test(tests, a_function_is_listed_once);
     tcase_add_test(tests, addresses_of_files_and_of_memory);
     tcase_add_test(tests, bad_specs_are_refused);
     tcase_add_test(tests, the_kernel_s_functions_only_when_named);

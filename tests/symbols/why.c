@@ -273,6 +273,28 @@ KEEP int other_pointed(char *text, size_t size, const double *pair)
     return text[0] + (int)size + (int)*pair;
 }
 
+KEEP int qualified(char *const text, const char *const *words,
+                   volatile int *flag)
+{
+    return text[0] + words[0][0] + *flag;
+}
+
+START_TEST(types_are_written_as_people_write_them)
+{
+    patas_why_info *why = NULL;
+    OK(patas_why("qualified", NULL, &why, &error));
+    ck_assert_str_eq(why->prototype,
+                     "int qualified(char *const, const char *const *, "
+                     "volatile int *)");
+    patas_why_free(why);
+    if (!load("gxx-O2"))
+        return;
+    why = ask("gxx-O2", "sample::square::area", NULL);
+    ck_assert_str_eq(why->prototype, "int sample::square::area(int)");
+    patas_why_free(why);
+}
+END_TEST
+
 static void differs(const char *sample, patas_fn replacement, const char *text)
 {
     patas_why_info *why = ask(sample, "sample_types", replacement);
@@ -351,6 +373,7 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, without_debug_info_it_says_what_it_cannot_know,
                         0, BARE);
     tcase_add_loop_test(tests, types_of_both_sides_are_compared, 0, PLAIN);
+    tcase_add_test(tests, types_are_written_as_people_write_them);
     tcase_add_loop_test(tests, direct_calls_of_virtual_functions, 0, 4);
     tcase_add_test(tests, the_plan_is_the_engine_s);
 }

@@ -61,6 +61,93 @@ START_TEST(the_library_s_own_calls_bypass)
 }
 END_TEST
 
+/* Offered one way or another: as one of the set, as another name, or as what
+ * the library calls instead. */
+static int has_kin(const char *spec, const char *name)
+{
+    patas_why_info *why = ask(spec);
+    int found = names(why, PATAS_WHY_FAMILY, name) ||
+                names(why, PATAS_WHY_ALIAS, name) ||
+                names(why, PATAS_WHY_BYPASS, name);
+    patas_why_free(why);
+    return found;
+}
+
+START_TEST(kin_is_one_set_whichever_is_asked_for)
+{
+    static const struct {
+        const char *one, *other;
+    } kin[] = {
+        {"open", "openat"},
+        {"creat", "__open_2"}, /* a service */
+        {"stat", "fstatat"},
+        {"malloc", "calloc"},
+        {"time", "gettimeofday"},
+        {"poll", "select"},
+        {"fork", "posix_spawn"},
+        {"sleep", "nanosleep"},
+        {"memcpy", "__memcpy_chk"}, /* fortified */
+        {"snprintf", "__snprintf_chk"},
+        {"read", "__read_chk"},
+        {"fgets", "__fgets_chk"},
+        {"open", "open64"}, /* large files */
+        {"pread", "pread64"},
+        {"lseek", "lseek64"},
+        {"fopen", "fopen64"},
+        {"mmap", "mmap64"},
+        {"sscanf", "__isoc99_sscanf"}, /* a standard's */
+        {"strtol", "__isoc23_strtol"},
+        {"fgets", "fgets_unlocked"},
+    };
+    size_t known = 0;
+    for (size_t i = 0; i < sizeof kin / sizeof *kin; i++) {
+        /* Not every C library has all. */
+        if (!dlsym(RTLD_DEFAULT, kin[i].one) ||
+            !dlsym(RTLD_DEFAULT, kin[i].other))
+            continue;
+        known++;
+        char one[64], other[64];
+        snprintf(one, sizeof one, "%s@libc", kin[i].one);
+        snprintf(other, sizeof other, "%s@libc", kin[i].other);
+        patas_fn function;
+        if (patas_find(one, &function, NULL) != PATAS_OK ||
+            patas_find(other, &function, NULL) != PATAS_OK)
+            continue;
+        ck_assert_msg(has_kin(one, kin[i].other), "%s: no %s", kin[i].one,
+                      kin[i].other);
+        ck_assert_msg(has_kin(other, kin[i].one), "%s: no %s", kin[i].other,
+                      kin[i].one);
+    }
+    ck_assert_uint_ge(known, 15);
+}
+END_TEST
+
+/* Names that look alike, and aren't kin: another module's, another service. */
+KEEP int report(int x)
+{
+    return x + 1;
+}
+KEEP int __report_chk(int x)
+{
+    return x + 2;
+}
+
+START_TEST(what_only_looks_like_kin_is_not)
+{
+    static const struct {
+        const char *one, *other;
+    } strangers[] = {
+        {"strlen@libc", "__strlen_chk"}, {"malloc@libc", "free"},
+        {"memcpy@libc", "memmove"},      {"read@libc", "write"},
+        {"open@libc", "fopen"},          {"qsort@libc", "qsort_r"},
+        {"report", "__report_chk"},      {"__report_chk", "report"}};
+    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
+        ck_assert_msg(!has_kin(strangers[i].one, strangers[i].other), "%s: %s",
+                      strangers[i].one, strangers[i].other);
+    ck_assert_int_eq(report(1) + __report_chk(1), 5);
+}
+END_TEST
+
 START_TEST(fortified_kin_is_offered)
 {
     patas_why_info *why = ask("memcpy");
@@ -154,6 +241,8 @@ static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, open_has_a_family);
     tcase_add_test(tests, the_library_s_own_calls_bypass);
+    tcase_add_test(tests, kin_is_one_set_whichever_is_asked_for);
+    tcase_add_test(tests, what_only_looks_like_kin_is_not);
     tcase_add_test(tests, fortified_kin_is_offered);
     tcase_add_test(tests, older_versions_are_named);
     tcase_add_test(tests, time_is_the_kernel_s);
