@@ -215,6 +215,7 @@ static void op_shape(struct patas__go_call *call)
     call->out[4] = head.again;
     call->out[5] = head.again_size;
     call->out[6] = head.padding;
+    call->out[7] = head.last;
 }
 
 /* F[int] and F[go.shape.int]: alike up to the bracket. */

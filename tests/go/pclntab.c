@@ -3,54 +3,15 @@
  * The reader of .gopclntab, on a Go program's file.
  *
  *     pclntab FILE ENTRY-OF-main.main (hexadecimal)
- *
- * Every segment is a buffer of its own and of its exact size, so that the
- * address sanitizer sees each byte that is read too far.
  */
 #include "../../golang/pclntab.h"
 #include "../../golang/prologue.h"
+#include "program.h"
 
 #include <check.h>
-#include <elf.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-static const char *program;
 static uint64_t main_entry;
 static struct patas__image image;
-
-static void read_segment(FILE *file, const Elf64_Phdr *phdr)
-{
-    uint8_t *bytes = malloc(phdr->p_filesz);
-    fseek(file, (long)phdr->p_offset, SEEK_SET);
-    if (!bytes || fread(bytes, 1, phdr->p_filesz, file) != phdr->p_filesz)
-        exit(1);
-    image.segments[image.segment_count++] = (struct patas__segment){
-        .address = phdr->p_vaddr,
-        .size = phdr->p_filesz,
-        .bytes = bytes,
-        .executable = phdr->p_flags & PF_X,
-        .writable = phdr->p_flags & PF_W,
-    };
-}
-
-static void read_program(void)
-{
-    Elf64_Ehdr header;
-    Elf64_Phdr phdrs[32];
-    FILE *file = fopen(program, "rb");
-    if (!file || fread(&header, sizeof header, 1, file) != 1 ||
-        header.e_phnum > 32)
-        exit(1);
-    fseek(file, (long)header.e_phoff, SEEK_SET);
-    if (fread(phdrs, sizeof *phdrs, header.e_phnum, file) != header.e_phnum)
-        exit(1);
-    image.isa = &patas__isa_x86_64;
-    for (unsigned i = 0; i < header.e_phnum; i++)
-        if (phdrs[i].p_type == PT_LOAD && phdrs[i].p_filesz)
-            read_segment(file, &phdrs[i]);
-    fclose(file);
-}
 
 static bool count_place(void *data, const struct patas__inlined *inlined)
 {
@@ -181,9 +142,8 @@ int main(int argc, char **argv)
 {
     if (argc != 3)
         return 77;
-    program = argv[1];
     main_entry = strtoull(argv[2], NULL, 16);
-    read_program();
+    program_read(argv[1], &image);
     Suite *suite = suite_create("pclntab");
     TCase *tests = tcase_create("file");
     tcase_set_timeout(tests, 0);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A Go program's file, as the readers of function tables want it.
+ *
+ * Every segment is a buffer of its own and of its exact size, so that the
+ * address sanitizer sees each byte that is read too far.
+ */
+#ifndef PATAS_TESTS_GO_PROGRAM_H
+#define PATAS_TESTS_GO_PROGRAM_H
+
+#include "../../engine/image.h"
+
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static uint8_t *program_at(struct patas__image *image, uint64_t address,
+                           uint64_t size)
+{
+    return (uint8_t *)(uintptr_t)patas__image_bytes(image, address, size);
+}
+
+static void program_segment(struct patas__image *image, FILE *file,
+                            const Elf64_Phdr *phdr)
+{
+    uint8_t *bytes = malloc(phdr->p_filesz);
+    fseek(file, (long)phdr->p_offset, SEEK_SET);
+    if (!bytes || image->segment_count == PATAS__SEGMENTS_MAX ||
+        fread(bytes, 1, phdr->p_filesz, file) != phdr->p_filesz)
+        exit(1);
+    image->segments[image->segment_count++] = (struct patas__segment){
+        .address = phdr->p_vaddr,
+        .size = phdr->p_filesz,
+        .bytes = bytes,
+        .executable = phdr->p_flags & PF_X,
+        .writable = phdr->p_flags & PF_W,
+    };
+}
+
+/* What the loader would do to a position-independent file at address 0. */
+static void program_relocate(struct patas__image *image, const Elf64_Phdr *phdr)
+{
+    uint64_t rela = 0, size = 0;
+    for (uint64_t at = 0; at + sizeof(Elf64_Dyn) <= phdr->p_filesz;
+         at += sizeof(Elf64_Dyn)) {
+        const uint8_t *dyn =
+            program_at(image, phdr->p_vaddr + at, sizeof(Elf64_Dyn));
+        if (!dyn)
+            return;
+        rela = patas__load64(dyn) == DT_RELA ? patas__load64(dyn + 8) : rela;
+        size = patas__load64(dyn) == DT_RELASZ ? patas__load64(dyn + 8) : size;
+    }
+    for (uint64_t at = 0; at + sizeof(Elf64_Rela) <= size;
+         at += sizeof(Elf64_Rela)) {
+        const uint8_t *entry = program_at(image, rela + at, sizeof(Elf64_Rela));
+        if (!entry || patas__load32(entry + 8) != R_X86_64_RELATIVE)
+            continue;
+        uint8_t *field = program_at(image, patas__load64(entry), 8);
+        if (field)
+            patas__store64(field, patas__load64(entry + 16));
+    }
+}
+
+/* Ends the program where there is no such file. */
+static void program_read(const char *path, struct patas__image *image)
+{
+    Elf64_Ehdr header;
+    Elf64_Phdr phdrs[32];
+    FILE *file = fopen(path, "rb");
+    if (!file || fread(&header, sizeof header, 1, file) != 1 ||
+        header.e_phnum > 32)
+        exit(1);
+    fseek(file, (long)header.e_phoff, SEEK_SET);
+    if (fread(phdrs, sizeof *phdrs, header.e_phnum, file) != header.e_phnum)
+        exit(1);
+    image->isa = &patas__isa_x86_64;
+    for (unsigned i = 0; i < header.e_phnum; i++)
+        if (phdrs[i].p_type == PT_LOAD && phdrs[i].p_filesz)
+            program_segment(image, file, &phdrs[i]);
+    for (unsigned i = 0; i < header.e_phnum; i++)
+        if (phdrs[i].p_type == PT_DYNAMIC)
+            program_relocate(image, &phdrs[i]);
+    fclose(file);
+}
+
+#endif
