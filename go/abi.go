@@ -21,7 +21,9 @@ const (
 type layout struct {
 	ints    int  // integer registers that arguments take
 	onStack bool // some argument or result is not in registers
-	width   int  // bytes of arguments, results and spill space
+
+	argsOnStack bool // some argument is not
+	width       int  // bytes of arguments, results and spill space
 }
 
 // parts counts the registers that a value of type t takes; false if it goes to
@@ -59,34 +61,78 @@ func parts(t reflect.Type) (ints, floats int, ok bool) {
 
 func align(n, to int) int { return (n + to - 1) / to * to }
 
-// assign places one list of values; it returns the registers used, and what
-// the stack and the spill space have grown to.
-func assign(types []reflect.Type, stack int) (ints, floats, end, spill int) {
+// list is where one list of values goes.
+type list struct {
+	ints, floats int // registers used
+	stack, spill int // what the stack and the spill space have grown to
+}
+
+func assign(types []reflect.Type, stack int) *list {
+	l := &list{stack: stack}
 	for _, t := range types {
 		n, f, ok := parts(t)
-		if ok && t.Size() > 0 && ints+n <= integerRegisters &&
-			floats+f <= floatRegisters {
-			ints, floats = ints+n, floats+f
-			spill = align(spill, t.Align()) + int(t.Size())
-			continue
+		end := &l.stack
+		if ok && t.Size() > 0 && l.ints+n <= integerRegisters &&
+			l.floats+f <= floatRegisters {
+			l.ints, l.floats = l.ints+n, l.floats+f
+			end = &l.spill
 		}
-		stack = align(stack, t.Align()) + int(t.Size())
+		*end = align(*end, t.Align()) + int(t.Size())
 	}
-	return ints, floats, stack, spill
+	return l
+}
+
+// assigned places a function's arguments and results. The spill space comes
+// last; the results' part has none.
+func assigned(kind reflect.Type) (args, results *list) {
+	var in, out []reflect.Type
+	for i := 0; i < kind.NumIn(); i++ {
+		in = append(in, kind.In(i))
+	}
+	for i := 0; i < kind.NumOut(); i++ {
+		out = append(out, kind.Out(i))
+	}
+	args = assign(in, 0)
+	results = assign(out, align(args.stack, wordSize))
+	results.stack = align(results.stack, wordSize)
+	return args, results
 }
 
 func layoutOf(kind reflect.Type) layout {
-	in := make([]reflect.Type, kind.NumIn())
-	for i := range in {
-		in[i] = kind.In(i)
+	args, results := assigned(kind)
+	return layout{args.ints, results.stack > 0, args.stack > 0,
+		results.stack + align(args.spill, wordSize)}
+}
+
+// pointersOf is the bit set of the integer registers that hold pointers, of a
+// function whose arguments are all in registers.
+func pointersOf(kind reflect.Type) uint64 {
+	var set uint64
+	n := 0
+	for i := 0; i < kind.NumIn(); i++ {
+		set, n = addPointers(kind.In(i), set, n)
 	}
-	out := make([]reflect.Type, kind.NumOut())
-	for i := range out {
-		out[i] = kind.Out(i)
+	return set
+}
+
+func addPointers(t reflect.Type, set uint64, n int) (uint64, int) {
+	switch t.Kind() {
+	case reflect.Struct:
+		for i := 0; i < t.NumField(); i++ {
+			set, n = addPointers(t.Field(i).Type, set, n)
+		}
+		return set, n
+	case reflect.Array:
+		if t.Len() == 1 {
+			set, n = addPointers(t.Elem(), set, n)
+		}
+		return set, n
+	case reflect.Interface: // the first word is no pointer to the collector
+		return set | 2<<n, n + 2
+	case reflect.String, reflect.Slice, reflect.Pointer, reflect.Map,
+		reflect.Chan, reflect.Func, reflect.UnsafePointer:
+		set |= 1 << n
 	}
-	ints, _, stack, spill := assign(in, 0)
-	stack = align(stack, wordSize)
-	_, _, stack, _ = assign(out, stack)
-	stack = align(stack, wordSize)
-	return layout{ints, stack > 0, stack + align(spill, wordSize)}
+	ints, _, _ := parts(t)
+	return set, n + ints
 }

@@ -38,6 +38,13 @@ it to the replacement before the first call can come:
 		}
 	})
 
+# Which calls
+
+Options say which calls run the replacement: [Nth], [NthFrom], [NthTo], [Every],
+[Times], [Probability] with a seed, and [When] a function of the arguments says
+so; [InThisTest], [OnlyReceiver], [OnlyThisClosure]. [Count] counts those calls,
+[Record] keeps their arguments. [Returns] and [Sequence] make replacements.
+
 # Inlining
 
 What the compiler has inlined has no calls that could be led elsewhere. patas
@@ -54,8 +61,8 @@ by one store. docs/safety.md has the whole of it.
 
 One thing a replacement has to know: the compiler may have put what an argument
 points to on the caller's stack, because it saw that the replaced function keeps
-no pointer to it. A replacement that keeps one reads garbage later. Copy what
-you keep: strings.Clone, slices.Clone, *p.
+no pointer to it. A REPLACEMENT THAT KEEPS ONE READS GARBAGE LATER: copy what you
+keep by strings.Clone, slices.Clone, *p, or let [Record] do that.
 
 Refused are: the Go runtime; functions that are go:nosplit or in assembly;
 intrinsics, such as math.Sqrt; methods of interfaces; wrappers that the compiler

@@ -34,12 +34,15 @@ const (
 	kindChance    = 32
 	kindTimes     = 64
 	kindPass      = 128
+	kindWhen      = 1 << 26
+	kindRecord    = 1 << 27
 )
 
 // What golang/thunk.h calls enum patas__go_field.
 const (
 	fieldLabel = iota
 	fieldKey
+	fieldWhen
 	fieldCalls
 	fieldFirst
 	fieldSpan
@@ -51,6 +54,7 @@ const (
 	fieldThreshold
 	fieldReached
 	fieldTimes
+	fieldRecord
 	fieldValue
 	fieldNext
 	fields

@@ -20,6 +20,16 @@ func goroutine() uintptr
 
 func insertPC(n int) uintptr
 
+func asks()
+
+func asksPC() uintptr
+
+//go:noescape
+func callAsked(value unsafe.Pointer, r *registerWords, pointers uint64) bool
+
+//go:noescape
+func onStack(p unsafe.Pointer) bool
+
 func insert0()
 
 func insert1()

@@ -13,3 +13,9 @@ func originalPC() uintptr { return 0 }
 func goroutine() uintptr { return 0 }
 
 func insertPC(int) uintptr { return 0 }
+
+func asksPC() uintptr { return 0 }
+
+func callAsked(unsafe.Pointer, *registerWords, uint64) bool { return false }
+
+func onStack(unsafe.Pointer) bool { return false }

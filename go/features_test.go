@@ -4,7 +4,9 @@ package patas_test
 
 import (
 	"fmt"
+	"io"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -288,6 +290,207 @@ func TestCount(t *testing.T) {
 	if err := p.Restore(); err != nil || p.Count() != 8000 {
 		t.Error(p.Count(), err)
 	}
+}
+
+//go:noinline
+func reads(path string, flags int, data []byte) (int, error) {
+	use(make([]byte, 1))
+	return len(path) + flags + len(data), nil
+}
+
+type reader = func(string, int, []byte) (int, error)
+
+func TestWhen(t *testing.T) {
+	asked := 0
+	p := patas.During(t, reads, patas.Returns[reader](-1),
+		patas.When(func(path string, flags int, data []byte) bool {
+			asked++
+			use(make([]byte, 1))
+			return strings.HasSuffix(path, ".conf") && flags == 2 &&
+				string(data) == "xyz"
+		}))
+	letters := func(path string, flags int) string {
+		n, _ := reads(path, flags, []byte("xyz"))
+		if n == -1 {
+			return "R"
+		}
+		if n != len(path)+flags+3 {
+			t.Errorf("%d of %q, %d", n, path, flags)
+		}
+		return "."
+	}
+	if got := letters("a", 2) + letters("a.conf", 2) + letters("a.conf", 3) +
+		letters("b.conf", 2); got != ".R.R" {
+		t.Error(got)
+	}
+	if n, _ := p.Original()("a.conf", 2, nil); n != 8 || asked != 4 {
+		t.Error(n, asked)
+	}
+	if err := p.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	// Nth counts those calls for which it holds.
+	var calls patas.Calls
+	patas.During(t, reads, patas.Returns[reader](-1), patas.NthTo(2, 3),
+		patas.Record(&calls),
+		patas.When(func(path string, _ int, _ []byte) bool { return path == "b" }))
+	if got := letters("b", 1) + letters("a", 1) + letters("b", 2) +
+		letters("b", 3) + letters("b", 4); got != "..RR." {
+		t.Error(got)
+	}
+	if calls.Len() != 2 || fmt.Sprint(calls.Args(1)) != "[b 3 [120 121 122]]" {
+		t.Error(calls.Len(), calls.Args(1))
+	}
+}
+
+func TestWhenOfAMethodAndOfFloats(t *testing.T) {
+	mine, other := &account{1}, &account{2}
+	patas.During(t, (*account).add, func(*account, int) int { return 7 },
+		patas.When(func(c *account, n int) bool { return c == mine && n > 1 }))
+	if mine.add(1) != 2 || mine.add(2) != 7 || other.add(2) != 4 {
+		t.Error(mine, other)
+	}
+	patas.During(t, mixes, func(float32, int8, complex128, bool, error) string {
+		return "no"
+	}, patas.When(func(f float32, n int8, c complex128, b bool, e error) bool {
+		return f == 1.5 && n == -3 && real(c) == 2 && imag(c) == 3 && b &&
+			e == io.EOF
+	}))
+	want := "1.5 -3 (2+4i) true EOF"
+	if got := mixes(1.5, -3, complex(2, 4), true, io.EOF); got != want {
+		t.Error(got)
+	}
+	if got := mixes(1.5, -3, complex(2, 3), true, io.EOF); got != "no" {
+		t.Error(got)
+	}
+}
+
+//go:noinline
+func mixes(f float32, n int8, c complex128, b bool, e error) string {
+	return fmt.Sprint(f, " ", n, " ", c, " ", b, " ", e)
+}
+
+type inner struct {
+	name string
+	next *inner
+}
+
+//go:noinline
+func takes(p *inner, list []string, m map[string][]byte, e any, a [1]int8) {
+	use(make([]byte, 1)) // of its arguments, it needs none
+}
+
+func TestWhenOfClosuresAndLeaves(t *testing.T) {
+	one, two := counter(10), counter(20)
+	patas.During(t, one, func(n int) int { return -n },
+		patas.When(func(n int) bool { return n > 5 }), patas.OnlyThisClosure())
+	if one(6) != -6 || one(5) != 15 || two(6) != 26 {
+		t.Error(one(0), two(0))
+	}
+	n := 3
+	patas.During(t, leaf, func(*int, int) int { return -1 },
+		patas.When(func(p *int, b int) bool { return *p == 3 && b == 4 }))
+	if leaf(&n, 4) != -1 || leaf(&n, 5) != 8 {
+		t.Error(leaf(&n, 4), leaf(&n, 5))
+	}
+}
+
+// What is recorded is a copy, also of what was on the caller's stack only.
+func TestRecord(t *testing.T) {
+	var calls patas.Calls
+	patas.During(t, takes, patas.Returns[func(*inner, []string,
+		map[string][]byte, any, [1]int8)](), patas.Record(&calls))
+	kept := &inner{name: "kept"}
+	heap = kept
+	call := func(n int) {
+		buffer := []byte("text")
+		local := inner{name: string(buffer), next: kept}
+		list := []string{string(buffer), "b"}
+		takes(&local, list, map[string][]byte{"k": {1}}, local, [1]int8{int8(n)})
+		buffer[0], list[1], local.name = 'X', "X", "X"
+	}
+	const rounds = 300
+	done := make(chan bool)
+	go func() { // on a stack that moves
+		defer close(done)
+		for n := 0; n < rounds; n++ {
+			call(n)
+			grows(n % 50)
+			if n%50 == 0 {
+				runtime.GC()
+			}
+		}
+	}()
+	<-done
+	runtime.GC()
+	if calls.Len() != rounds {
+		t.Fatal(calls.Len())
+	}
+	for n := 0; n < rounds; n++ {
+		args := calls.Args(n)
+		first := args[0].(*inner)
+		if first.name != "text" || first.next != kept ||
+			fmt.Sprint(args[1], args[2], args[4]) != fmt.Sprintf(
+				"[text b] map[k:[1]] [%d]", int8(n)) ||
+			args[3].(inner) != *first {
+			t.Fatalf("call %d: %v %v", n, first, args)
+		}
+	}
+	calls.Reset()
+	if calls.Len() != 0 {
+		t.Error("not forgotten")
+	}
+}
+
+var heap *inner
+
+func TestWhenAndRecordAreRefused(t *testing.T) {
+	_, err := patas.TryReplace(a, b, patas.When(func(int) bool { return true }))
+	wants(t, err, "When was given a func(int) bool; it takes the parameters of "+
+		"func() int, and gives a bool")
+	_, err = patas.TryReplace(a, b, patas.When(7))
+	wants(t, err, "When takes a function")
+	_, err = patas.TryReplace(a, b, patas.Record(nil))
+	wants(t, err, "Record takes the address of a Calls")
+	_, err = patas.TryReplace((&account{}).add, func(int) int { return 0 },
+		patas.When(func(int) bool { return true }))
+	wants(t, err, "bound method")
+	_, err = patas.TryReplace(onStack, patas.Returns[func([4]int, string,
+		...any) [2]string](), patas.When(func([4]int, string, ...any) bool {
+		return true
+	}))
+	wants(t, err, "more arguments than go into registers")
+	patas.RestoreAll()
+}
+
+// A goroutine that was there before sees what the replacement closes over.
+func TestReplacementIsNoDataRace(t *testing.T) {
+	stop := make(chan bool)
+	calls := make(chan bool, 1)
+	var all sync.WaitGroup
+	all.Add(1)
+	go func() {
+		defer all.Done()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if a() == 9 {
+					select {
+					case calls <- true:
+					default:
+					}
+				}
+			}
+		}
+	}()
+	value := new(int)
+	*value = 9
+	patas.During(t, a, func() int { return *value })
+	<-calls
+	close(stop)
+	all.Wait()
 }
 
 func TestReturnsAndSequence(t *testing.T) {

@@ -39,6 +39,7 @@ type patch struct {
 	kind        uint64 // of the thunk
 	values      *[fields]uint64
 	held        unsafe.Pointer // the receiver that the thunk compares
+	asked       []*question    // that the thunk leads to
 	counter     uintptr        // of the engine's memory
 	counted     int
 	handle      uint64
@@ -82,6 +83,8 @@ type options struct {
 	scoped        bool
 	receiver      unsafe.Pointer
 	receiverType  reflect.Type
+	when          any
+	calls         *Calls
 	kind          uint64
 	values        [fields]uint64
 	err           error
@@ -177,6 +180,7 @@ func install[F any](target F, around func(F) F, test string,
 	if codeOf(p.replacement) == p.entry && p.kind == 0 {
 		return nil, refusal(p.name, "the replacement is the function itself")
 	}
+	p.tellRaceDetector(kind)
 	if err := p.install(); err != nil {
 		return nil, err
 	}

@@ -213,3 +213,65 @@ func TestTortureLeaf(t *testing.T) {
 		t.Fatalf("%d wrong of %d calls, %d pairs", wrong, calls, pairs)
 	}
 }
+
+//go:noinline
+func ignores(p *int, text string, n int) int { use(make([]byte, 1)); return n }
+
+// What a call's arguments point to is on its caller's stack, which moves while
+// When and Record look at them, grown by them and shrunk by the collector.
+func TestTortureAsking(t *testing.T) {
+	probe := patas.Replace(ignores, func(p *int, text string, n int) int {
+		return *p + len(text) + n
+	})
+	original := probe.Original()
+	if err := probe.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	var wrong, calls, pairs, seen int64
+	work := func() {
+		n := int(atomic.AddInt64(&calls, 1))
+		value := n
+		buffer := [16]byte{byte(n)}
+		text := string(buffer[:n%8+1])
+		want := n + len(text) + n
+		if got := ignores(&value, text, n); got != want && got != n {
+			atomic.AddInt64(&wrong, 1)
+		}
+		if original(&value, text, n) != n {
+			atomic.AddInt64(&wrong, 1)
+		}
+	}
+	var recorded patas.Calls
+	load(t, work, func() {
+		p := patas.Replace(ignores, func(p *int, text string, n int) int {
+			return *p + len(text) + n
+		}, patas.Record(&recorded),
+			patas.When(func(p *int, text string, n int) bool {
+				if *p != n || text[0] != byte(n) || grows(n%40) != n%40+1 ||
+					*p != n || len(text) != n%8+1 || text[0] != byte(n) {
+					atomic.AddInt64(&wrong, 1)
+				}
+				return n%3 != 0
+			}))
+		time.Sleep(time.Millisecond)
+		if err := p.Restore(); err != nil {
+			t.Error(err)
+		}
+		for i := 0; i < recorded.Len(); i++ {
+			args := recorded.Args(i)
+			n := args[2].(int)
+			text := args[1].(string)
+			if len(text) != n%8+1 || text[0] != byte(n) || n%3 == 0 ||
+				*args[0].(*int) != n {
+				atomic.AddInt64(&wrong, 1)
+			}
+			seen++
+		}
+		recorded.Reset()
+		pairs++
+	})
+	t.Logf("%d pairs, %d calls, %d recorded", pairs, calls, seen)
+	if wrong != 0 || pairs == 0 || seen == 0 {
+		t.Fatalf("%d wrong of %d calls, %d recorded", wrong, calls, seen)
+	}
+}

@@ -13,9 +13,8 @@ import (
 
 /*
 Which calls run the replacement. The thunk decides, in registers, before any of
-the call's arguments is looked at: reflect.MakeFunc would keep them on the
-heap, and an argument may point to the caller's stack, which moves. Conditions
-on the arguments belong into the replacement: Wrap gives it the original.
+the call's arguments is looked at. When and Record have Go code look at them:
+ask.go tells how they outlive that.
 */
 
 // Nth replaces the nth call only, counted from 1.
@@ -88,6 +87,32 @@ func Probability(chance float64, seed int64) Option {
 	}
 }
 
+// When replaces the calls for whose arguments holds says so. It is a function
+// of the target's own parameters, the receiver first, and gives a bool:
+//
+//	patas.During(t, os.ReadFile, fake, patas.When(func(name string) bool {
+//		return strings.HasSuffix(name, ".conf")
+//	}))
+//
+// Together with Nth, Every, Times and Probability, those count the calls for
+// which it holds. It may call the target, which then asks it again.
+func When(holds any) Option {
+	return func(o *options) {
+		o.check(o.when == nil, "only one When can be given; let it ask for both")
+		o.check(reflect.ValueOf(holds).Kind() == reflect.Func &&
+			!reflect.ValueOf(holds).IsNil(), "When takes a function")
+		o.when = holds
+	}
+}
+
+// Record keeps a copy of the arguments of every call that runs the replacement.
+func Record(calls *Calls) Option {
+	return func(o *options) {
+		o.check(calls != nil, "Record takes the address of a Calls")
+		o.calls = calls
+	}
+}
+
 // OnlyThisClosure replaces the one closure that is given as the target, and
 // not the others that the same function literal made.
 func OnlyThisClosure() Option {
@@ -136,6 +161,9 @@ func (p *patch) choose(o *options, kind reflect.Type) error {
 		}
 		p.kind |= kindGoroutine | uint64(offset)<<32
 		p.values[fieldLabel] = uint64(label)
+	}
+	if err := p.ask(o, kind); err != nil {
+		return err
 	}
 	if !o.onlyClosure && o.receiver == nil {
 		return nil

@@ -27,7 +27,7 @@ static void emit(struct emitter *emitter, const char *bytes, size_t size)
 /* The displacement to a slot, filled in when the place is known. */
 static void emit_field(struct emitter *emitter, enum patas__go_field field)
 {
-    emitter->to->at[field] = (uint8_t)emitter->to->size;
+    emitter->to->at[field] = (uint16_t)emitter->to->size;
     EMIT(emitter, "\0\0\0\0");
 }
 
@@ -38,8 +38,8 @@ static void emit_below(struct emitter *emitter, const char *jcc)
     EMIT(emitter, "\0\0\0\0");
 }
 
-static const char not_equal[] = "\x0f\x85", above[] = "\x0f\x87",
-                  not_below[] = "\x0f\x83";
+static const char equal[] = "\x0f\x84", not_equal[] = "\x0f\x85",
+                  above[] = "\x0f\x87", not_below[] = "\x0f\x83";
 
 /* r12 = the counter, which goes one up. */
 static void emit_count(struct emitter *emitter, enum patas__go_field counter)
@@ -75,6 +75,14 @@ static void emit_who(struct emitter *emitter, uint64_t kind)
         compare[2] = (uint8_t)(compare[2] | (reg & 7));
         emit_below(emitter, not_equal);
     }
+}
+
+static void emit_ask(struct emitter *emitter, enum patas__go_field whom)
+{
+    EMIT(emitter, "\x4c\x8b\x25"); /* mov whom, %r12 */
+    emit_field(emitter, whom);
+    EMIT(emitter, "\x4c\x8d\x2d\x04\0\0\0" /* lea back(%rip), %r13 */
+                  "\x41\xff\x24\x24");     /* jmp *(%r12) */
 }
 
 /* n is a multiple of step = odd << k if and only if n times the inverse of odd
@@ -139,8 +147,14 @@ void patas__go_thunk(uint64_t kind, struct patas__go_thunk *thunk)
     memset(thunk, 0, sizeof *thunk);
     if (!(kind & PATAS__GO_PASS)) {
         emit_who(&emitter, kind);
+        if (kind & PATAS__GO_WHEN) {
+            emit_ask(&emitter, PATAS__GO_F_WHEN);
+            emit_below(&emitter, equal);
+        }
         emit_which(&emitter, kind);
         emit_how_often(&emitter, kind);
+        if (kind & PATAS__GO_RECORD)
+            emit_ask(&emitter, PATAS__GO_F_RECORD);
         if (kind & PATAS__GO_DROP)
             emit_drop(&emitter, kind >> 12 & 15, kind >> 16 & 15);
         EMIT(&emitter, "\x48\x8b\x15"); /* mov value, %rdx */

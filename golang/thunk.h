@@ -4,13 +4,19 @@
  *
  *     goroutine   mov labels(%r14), %r12;  cmp label, %r12;     jne below
  *     key         mov key, %r12;           cmp %r12, %reg;      jne below
+ *     when        mov whom, %r12;  lea back, %r13;  jmp *(%r12)
+ *                 back:                                         je below
  *     range       the number of this call; less first; above span: below
  *     step        ... times the inverse of step, rotated; above limit: below
  *     chance      a hash of the number;    not below threshold: below
  *     times       how many came this far;  not below times:     below
+ *     record      the same as when, whatever the answer
  *     drop        one integer argument less
  *                 mov value, %rdx;  jmp *(%rdx)
  *     below:      jmp *next
+ *
+ * What when and record lead to is {code, ...}: code that keeps all registers
+ * but r12 and r13, goes on at r13, and answers in the zero flag.
  *
  * rdx is Go's context register, r14 the goroutine; r12 and r13 are free at an
  * entry, and so are the flags (cmd/compile/abi-internal.md). A part is there
@@ -33,13 +39,16 @@ enum patas__go_kind {
     PATAS__GO_STEP = 16, /* bits 20 to 25: rotate right by; with RANGE */
     PATAS__GO_CHANCE = 32,
     PATAS__GO_TIMES = 64,
-    PATAS__GO_PASS = 128 /* nothing but next */
+    PATAS__GO_PASS = 128, /* nothing but next */
+    PATAS__GO_WHEN = 1 << 26,
+    PATAS__GO_RECORD = 1 << 27
 };
 
 /* The slots, in the order of struct patas__go_call's array. */
 enum patas__go_field {
     PATAS__GO_F_LABEL,
     PATAS__GO_F_KEY,
+    PATAS__GO_F_WHEN,
     PATAS__GO_F_CALLS, /* counts up */
     PATAS__GO_F_FIRST,
     PATAS__GO_F_SPAN,
@@ -51,20 +60,21 @@ enum patas__go_field {
     PATAS__GO_F_THRESHOLD,
     PATAS__GO_F_REACHED, /* counts up */
     PATAS__GO_F_TIMES,
+    PATAS__GO_F_RECORD,
     PATAS__GO_F_VALUE,
     PATAS__GO_F_NEXT,
     PATAS__GO_FIELDS
 };
 
 enum {
-    PATAS__GO_THUNK_MAX = 256
+    PATAS__GO_THUNK_MAX = 384
 };
 
 /* A thunk's code, and where in it the fields are that lead to slots. */
 struct patas__go_thunk {
     uint8_t code[PATAS__GO_THUNK_MAX];
     unsigned size;
-    uint8_t at[PATAS__GO_FIELDS]; /* 0 = none */
+    uint16_t at[PATAS__GO_FIELDS]; /* 0 = none */
 };
 
 PATAS__HIDDEN void patas__go_thunk(uint64_t kind,
