@@ -140,6 +140,16 @@ static const struct pair pairs[] = {
       0xd0e02011, /* adrp x17, 0x10402000 */
       0xd65f0220, /* ret x17 */
      }},
+    {"... whose distance looks like registers",
+     FAR, 4, true,
+     {
+      0x14011210, /* b 0x10445840 */
+     },
+     {
+      0xb0e02231, /* adrp x17, 0x10445000 */
+      0x91210231, /* add x17, x17, #0x840 */
+      0xd65f0220, /* ret x17 */
+     }},
     {"a jump to the entry stays in the copy",
      NEAR, 8, false,
      {

@@ -440,17 +440,34 @@ static void a64_move_insn(struct a64_mover *m, const struct patas__insn *insn)
     }
 }
 
-/* May it read or write x16 or x17? Any of the four places where the number of
- * a register can be counts, whatever is there; then what names them without:
- * hints, among them pacia1716 and chkfeat, pacia171615, and ld64b, which fills
- * eight registers. A yes too many is a refusal too many. */
+/* May it read or write x16 or x17? Of what has a label it is known. For the
+ * others any of the four places where the number of a register can be counts,
+ * whatever is there; then what names them without: hints, among them pacia1716
+ * and chkfeat, pacia171615, and ld64b, which fills eight registers. A yes too
+ * many is a refusal too many. */
 static bool a64_mentions_ip(const struct patas__insn *insn, uint32_t word)
 {
     static const uint8_t places[] = {0, 5, 10, 16};
+    unsigned count = sizeof places;
 
     if (insn->landing_pad || insn->padding)
         return false;
-    for (unsigned i = 0; i < sizeof places; i++)
+    switch ((enum patas__a64_form)insn->encoding) {
+    case PATAS__A64_B:
+    case PATAS__A64_BL:
+    case PATAS__A64_B_COND:
+        return false;
+    case PATAS__A64_CBZ:
+    case PATAS__A64_TBZ:
+    case PATAS__A64_ADR:
+    case PATAS__A64_ADRP:
+    case PATAS__A64_LITERAL:
+        count = 1;
+        break;
+    default:
+        break;
+    }
+    for (unsigned i = 0; i < count; i++)
         if ((word >> places[i] & 30) == A64M_IP0)
             return true;
     return (word & 0xfffff01f) == 0xd503201f ||
