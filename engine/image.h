@@ -165,6 +165,29 @@ PATAS__HIDDEN uint32_t patas__branches_search(const struct patas__image *image,
                                               uint64_t skip_from,
                                               uint64_t skip_to);
 
+/* What such a search is about; isa->find_branches() looks through one segment.
+ */
+struct patas__search {
+    const struct patas__image *image;
+    uint64_t address, size; /* the window */
+    uint64_t skip_from, skip_to;
+    const struct patas__segment *code; /* where to look */
+    uint32_t found;                    /* bit k: something leads there */
+};
+
+/* Something at `source` leads to `target`. */
+static inline void patas__search_hit(struct patas__search *search,
+                                     uint64_t source, uint64_t target,
+                                     bool call)
+{
+    uint64_t k = target - search->address;
+
+    if (k >= search->size || (call && k == 0) ||
+        source - search->skip_from < search->skip_to - search->skip_from)
+        return;
+    search->found |= (uint32_t)1 << k;
+}
+
 /*
  * For many: one pass over the executable segments - decoded by the known
  * extents for rel8, byte-wise for rel32, so that data in the code hides few -

@@ -101,6 +101,8 @@ struct patas__move {
 
 struct patas__survey; /* plan.h */
 struct patas__plan;
+struct patas__search; /* image.h */
+struct patas__segment;
 
 struct patas__isa {
     const char *name;
@@ -121,6 +123,18 @@ struct patas__isa {
     /* Carries a move out. Returns a patas_reason: NONE, or why not
      * (CANNOT_MOVE, OUT_OF_REACH, SHADOW_STACK, INVALID_CODE, TRUNCATED). */
     unsigned (*relocate)(struct patas__move *move);
+
+    /* Looks through search->code for what leads into the window, whether or not
+     * it is known to be code; patas__search_hit() takes what is found. */
+    void (*find_branches)(struct patas__search *search);
+
+    /* Tells of every direct branch or call whose target is further away than a
+     * short branch reaches, and of any others it likes; byte by byte where
+     * instructions have no fixed places. */
+    void (*each_branch)(const struct patas__segment *code,
+                        void (*each)(void *data, uint64_t source,
+                                     uint64_t target, bool call),
+                        void *data);
 
     /* A debugger's breakpoint is an instruction of these first bits. */
     uint32_t breakpoint, breakpoint_mask;
