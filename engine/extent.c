@@ -367,14 +367,13 @@ static uint64_t extent_walk_code(const struct patas__image *image,
     return at;
 }
 
-/* A description whose first bytes are those of a PLT: `push`, then stubs. */
+/* A description of a PLT: of all of its stubs. */
 static bool extent_is_plt(const struct patas__image *image,
                           const struct extent_frame *frame)
 {
-    const uint8_t *bytes = patas__image_bytes(image, frame->start, 2);
     uint64_t slot, size;
 
-    return (bytes && bytes[0] == 0xff && (bytes[1] & 0xf8) == 0x30) ||
+    return image->isa->plt_begins(image, frame->start) ||
            patas__target_stub(image, frame->start, &slot, &size);
 }
 

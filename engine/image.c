@@ -449,17 +449,13 @@ const char *patas__image_name(const struct patas__image *image, uint32_t name)
     return NULL;
 }
 
-/* System V ABI, x86-64 table 4.9 and i386 table 4.9: GLOB_DAT and JUMP_SLOT
- * have the same numbers in both. */
-static enum patas__reloc_kind image_reloc_kind(const struct patas__image *image,
+static enum patas__reloc_kind image_reloc_kind(const struct patas__isa *isa,
                                                uint32_t type)
 {
-    uint32_t irelative =
-        image->isa->pointer_size == 8 ? R_X86_64_IRELATIVE : R_386_IRELATIVE;
-
-    if (type == R_X86_64_GLOB_DAT || type == R_X86_64_JUMP_SLOT)
+    if (type == isa->reloc_glob_dat || type == isa->reloc_jump_slot)
         return PATAS__RELOC_SLOT;
-    return type == irelative ? PATAS__RELOC_IRELATIVE : PATAS__RELOC_OTHER;
+    return type == isa->reloc_irelative ? PATAS__RELOC_IRELATIVE
+                                        : PATAS__RELOC_OTHER;
 }
 
 bool patas__image_reloc(const struct patas__image *image, unsigned table,
@@ -483,7 +479,7 @@ bool patas__image_reloc(const struct patas__image *image, unsigned table,
         type = (uint32_t)info & 0xff;
         reloc->symbol = (uint32_t)info >> 8;
     }
-    reloc->kind = (uint8_t)image_reloc_kind(image, type);
+    reloc->kind = (uint8_t)image_reloc_kind(image->isa, type);
     reloc->address = image_word(image, bytes) + image->bias;
     reloc->addend = 0;
     if (reloc->kind == PATAS__RELOC_IRELATIVE && relocs->entry == 3 * word)

@@ -101,7 +101,8 @@ struct patas__move {
 
 struct patas__survey; /* plan.h */
 struct patas__plan;
-struct patas__search; /* image.h */
+struct patas__image; /* image.h */
+struct patas__search;
 struct patas__segment;
 
 struct patas__isa {
@@ -123,6 +124,20 @@ struct patas__isa {
     /* Carries a move out. Returns a patas_reason: NONE, or why not
      * (CANNOT_MOVE, OUT_OF_REACH, SHADOW_STACK, INVALID_CODE, TRUNCATED). */
     unsigned (*relocate)(struct patas__move *move);
+
+    /* Numbers of relocations that fill a GOT slot. */
+    uint16_t reloc_glob_dat, reloc_jump_slot, reloc_irelative;
+
+    /* Is there a PLT's stub, or what looks like one, at `address`? It goes to
+     * where the word at `*slot` says; `*size` is its length up to the jump's
+     * end. */
+    bool (*plt_stub)(const struct patas__image *image, uint64_t address,
+                     uint64_t *slot, uint64_t *size);
+    /* Is there the code in front of the first stub? */
+    bool (*plt_begins)(const struct patas__image *image, uint64_t address);
+    /* Is `value`, which is in `slot`, on the way to the loader still? */
+    bool (*plt_unbound)(const struct patas__image *image, uint64_t slot,
+                        uint64_t value);
 
     /* Looks through search->code for what leads into the window, whether or not
      * it is known to be code; patas__search_hit() takes what is found. */

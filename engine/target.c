@@ -13,7 +13,7 @@
 
 #include <elf.h>
 
-static bool target_decode(const struct patas__image *image, uint64_t address,
+bool patas__target_decode(const struct patas__image *image, uint64_t address,
                           struct patas__insn *insn)
 {
     const struct patas__segment *code = patas__image_code(image, address);
@@ -24,14 +24,13 @@ static bool target_decode(const struct patas__image *image, uint64_t address,
                               address, insn);
 }
 
-/* The first instruction at `address` that isn't a landing pad. */
-static bool target_first(const struct patas__image *image, uint64_t address,
+bool patas__target_first(const struct patas__image *image, uint64_t address,
                          struct patas__insn *insn)
 {
-    if (!target_decode(image, address, insn))
+    if (!patas__target_decode(image, address, insn))
         return false;
     return !insn->landing_pad ||
-           target_decode(image, address + insn->length, insn);
+           patas__target_decode(image, address + insn->length, insn);
 }
 
 static bool target_is_writable(const struct patas__image *image,
@@ -46,51 +45,13 @@ static bool target_is_writable(const struct patas__image *image,
     return false;
 }
 
-/* The word that an indirect jump reads. In 64-bit code that is always relative
- * to the PC; in 32-bit code only `ff 25` holds an address (`ff a3` counts from
- * a register: unknown here). */
-static bool target_jump_slot(const struct patas__image *image,
-                             const struct patas__insn *insn, uint64_t *slot)
-{
-    if (insn->flow != PATAS__FLOW_JUMP || insn->has_target)
-        return false;
-    if (insn->has_operand) {
-        *slot = insn->operand;
-        return true;
-    }
-    const uint8_t *bytes =
-        patas__image_bytes(image, insn->address, insn->length);
-    if (image->isa->pointer_size != 4 || !bytes || insn->length < 6 ||
-        bytes[insn->length - 6] != 0xff || bytes[insn->length - 5] != 0x25)
-        return false;
-    *slot = patas__load32(bytes + insn->length - 4);
-    return true;
-}
-
-/* Most functions are told from a stub by a byte: that is `[endbr] [bnd] ff`. */
-static bool target_may_be_stub(const struct patas__image *image,
-                               uint64_t address)
-{
-    const uint8_t *bytes = patas__image_bytes(image, address, 6);
-
-    if (bytes && bytes[0] == 0xf3 && bytes[1] == 0x0f && bytes[2] == 0x1e)
-        bytes += 4;
-    return bytes && (bytes[0] == 0xff || bytes[0] == 0xf2);
-}
-
 bool patas__target_stub(const struct patas__image *image, uint64_t address,
                         uint64_t *slot, uint64_t *size)
 {
-    struct patas__insn insn;
     uint64_t word = image->isa->pointer_size;
 
-    if (!target_may_be_stub(image, address) ||
-        !target_first(image, address, &insn) ||
-        !target_jump_slot(image, &insn, slot) || *slot % word ||
-        !target_is_writable(image, *slot, word))
-        return false;
-    *size = insn.address + insn.length - address;
-    return true;
+    return image->isa->plt_stub(image, address, slot, size) &&
+           *slot % word == 0 && target_is_writable(image, *slot, word);
 }
 
 static uint64_t target_load(const struct patas__image *image, uint64_t slot)
@@ -119,28 +80,12 @@ static bool target_find_reloc(const struct patas__image *image, uint64_t slot,
     return false;
 }
 
-/* An unbound slot leads back into its own image's PLT, to
- *     [endbr64] push $index; [bnd] jmp plt0
- * where `index` is that of the slot's relocation (a byte offset on i386). */
+/* An unbound slot leads back into its own image's PLT. */
 static bool target_is_unbound(const struct patas__image *image, uint64_t slot,
                               uint64_t value)
 {
-    struct patas__insn push, jump;
-    struct patas__reloc reloc;
-
-    if (!value || value == image->bias)
-        return true;
-    if (!target_first(image, value, &push) || push.length != 5 ||
-        !target_decode(image, push.address + 5, &jump) ||
-        jump.flow != PATAS__FLOW_JUMP || !jump.has_target)
-        return false;
-    const uint8_t *bytes = patas__image_bytes(image, push.address, 5);
-    if (!bytes || bytes[0] != 0x68)
-        return false;
-    uint64_t index = patas__load32(bytes + 1);
-    if (image->isa->pointer_size == 4)
-        index /= image->relocs[0].entry ? image->relocs[0].entry : 1;
-    return patas__image_reloc(image, 0, index, &reloc) && reloc.address == slot;
+    return !value || value == image->bias ||
+           image->isa->plt_unbound(image, slot, value);
 }
 
 static const char *target_reloc_name(const struct patas__image *image,
@@ -233,8 +178,9 @@ static bool target_lone_jump(const struct patas__image *image, uint64_t address,
     struct patas__extent extent;
     struct patas__insn insn;
 
-    if (!target_first(image, address, &insn) || insn.flow != PATAS__FLOW_JUMP ||
-        !insn.has_target || !patas__extent_find(image, address, &extent) ||
+    if (!patas__target_first(image, address, &insn) ||
+        insn.flow != PATAS__FLOW_JUMP || !insn.has_target ||
+        !patas__extent_find(image, address, &extent) ||
         extent.start != address ||
         extent.size != insn.address + insn.length - address ||
         insn.target - extent.start < extent.size)

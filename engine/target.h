@@ -2,8 +2,8 @@
 /*
  * Stage 1: the function that an address means.
  *
- * Followed: a PLT stub (`[endbr64] [bnd] jmp *slot(%rip)` whose slot lies in
- * the GOT and is bound), an IFUNC symbol's address (the implementation that
+ * Followed: a PLT stub (a jump to where a slot says, which lies in the GOT and
+ * is bound), an IFUNC symbol's address (the implementation that
  * the loader chose is what the GOT holds; a bare resolver address is resolved
  * through the symbol's type by way of the GOT, never by calling it). With
  * PATAS_FOLLOW also a function that is a lone `jmp rel`. Nothing else.
@@ -41,12 +41,21 @@ PATAS__HIDDEN uint64_t
 patas__target_ifunc(const struct patas__image *const *images, unsigned count,
                     uint64_t resolver);
 
-/* `[landing pad] jmp *slot` at `address`, where `*slot` is an aligned word in
+/* What may be a stub at `address`, by a slot that is an aligned word in
  * writable memory of the image; `*size` is the stub's length up to the end of
  * the jump. It may still be any function that ends by a call through a pointer:
  * only patas__target_step() asks what the slot is. */
 PATAS__HIDDEN bool patas__target_stub(const struct patas__image *image,
                                       uint64_t address, uint64_t *slot,
                                       uint64_t *size);
+
+/* The instruction at `address`, and the first one from there on that isn't a
+ * landing pad. */
+PATAS__HIDDEN bool patas__target_decode(const struct patas__image *image,
+                                        uint64_t address,
+                                        struct patas__insn *insn);
+PATAS__HIDDEN bool patas__target_first(const struct patas__image *image,
+                                       uint64_t address,
+                                       struct patas__insn *insn);
 
 #endif

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "x86.h"
 
+#include <elf.h>
+
+/* Relocations: System V ABI, x86-64 table 4.9 and i386 table 4.9. */
+
 const struct patas__isa patas__isa_x86_64 = {
     .name = "x86-64",
     .pointer_size = 8,
@@ -11,6 +15,12 @@ const struct patas__isa patas__isa_x86_64 = {
     .thunk = PATAS__X86_THUNK,
     .decode = patas__x86_decode_64,
     .relocate = patas__x86_relocate_64,
+    .reloc_glob_dat = R_X86_64_GLOB_DAT,
+    .reloc_jump_slot = R_X86_64_JUMP_SLOT,
+    .reloc_irelative = R_X86_64_IRELATIVE,
+    .plt_stub = patas__x86_plt_stub,
+    .plt_begins = patas__x86_plt_begins,
+    .plt_unbound = patas__x86_plt_unbound,
     .find_branches = patas__x86_find_branches,
     .each_branch = patas__x86_each_branch,
     .breakpoint = 0xcc,
@@ -35,6 +45,12 @@ const struct patas__isa patas__isa_i386 = {
     .thunk = PATAS__X86_THUNK,
     .decode = patas__x86_decode_32,
     .relocate = patas__x86_relocate_32,
+    .reloc_glob_dat = R_386_GLOB_DAT,
+    .reloc_jump_slot = R_386_JMP_SLOT,
+    .reloc_irelative = R_386_IRELATIVE,
+    .plt_stub = patas__x86_plt_stub,
+    .plt_begins = patas__x86_plt_begins,
+    .plt_unbound = patas__x86_plt_unbound,
     .find_branches = patas__x86_find_branches,
     .each_branch = patas__x86_each_branch,
     .breakpoint = 0xcc,

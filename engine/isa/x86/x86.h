@@ -31,13 +31,21 @@ PATAS__HIDDEN bool patas__x86_decode_32(const uint8_t *bytes, size_t size,
 PATAS__HIDDEN unsigned patas__x86_relocate_64(struct patas__move *move);
 PATAS__HIDDEN unsigned patas__x86_relocate_32(struct patas__move *move);
 
+/* ... linkers' stubs (plt.c). */
+PATAS__HIDDEN bool patas__x86_plt_stub(const struct patas__image *image,
+                                       uint64_t address, uint64_t *slot,
+                                       uint64_t *size);
+PATAS__HIDDEN bool patas__x86_plt_begins(const struct patas__image *image,
+                                         uint64_t address);
+PATAS__HIDDEN bool patas__x86_plt_unbound(const struct patas__image *image,
+                                          uint64_t slot, uint64_t value);
+
 /* ... what leads where (branches.c). */
 PATAS__HIDDEN void patas__x86_find_branches(struct patas__search *search);
-PATAS__HIDDEN void
-patas__x86_each_branch(const struct patas__segment *code,
-                       void (*each)(void *data, uint64_t source,
-                                    uint64_t target, bool call),
-                       void *data);
+PATAS__HIDDEN void patas__x86_each_branch(
+    const struct patas__segment *code,
+    void (*each)(void *data, uint64_t source, uint64_t target, bool call),
+    void *data);
 
 /* ... its forms (plan.c). */
 PATAS__HIDDEN unsigned patas__x86_plan(const struct patas__survey *survey,
