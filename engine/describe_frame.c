@@ -19,10 +19,7 @@
 #include "describe.h"
 
 enum {
-    FRAME_RSP = 7, /* DWARF's number (x86-64 psABI, figure 3.36) */
-    FRAME_RA = 16,
-    FRAME_STATES = 4,
-    FRAME_STACK = 4 /* the processor's number of rsp */
+    FRAME_STATES = 4
 };
 
 enum frame_op { /* DW_CFA_... */
@@ -137,14 +134,12 @@ static bool frame_record(const struct patas__image *image, uint64_t address,
 
 /*
  * What is common to functions: only the one that compilers for this processor
- * write is taken, since our own stands for it: CFA = rsp + 8, the return
- * address at CFA - 8, offsets in units of -8. Returns the bytes that an address
- * has in its descriptions; 0 for another one.
+ * write is taken (isa->frame), since our own stands for it. Returns the bytes
+ * that an address has in its descriptions; 0 for another one.
  */
 static unsigned frame_common(struct frame_reader record, uint64_t *code_unit)
 {
-    static const uint8_t usual[] = {FRAME_CFA, FRAME_RSP, 8,
-                                    FRAME_OFFSET | FRAME_RA, 1};
+    const struct patas__frame_rules *rules = &patas__isa_host()->frame;
     unsigned address_size = 8;
     (void)frame_fixed(&record, 4); /* it is a CIE */
     uint64_t version = frame_fixed(&record, 1);
@@ -152,8 +147,8 @@ static unsigned frame_common(struct frame_reader record, uint64_t *code_unit)
     while (frame_fixed(&record, 1))
         ;
     *code_unit = frame_leb(&record, false);
-    bool offsets = (int64_t)frame_leb(&record, true) == -8;
-    bool returns = frame_leb(&record, false) == FRAME_RA;
+    bool offsets = (int64_t)frame_leb(&record, true) == -rules->unit;
+    bool returns = frame_leb(&record, false) == rules->returns;
     if (version != 1 || !offsets || !returns || record.bad || letters[0] != 'z')
         return 0;
     (void)frame_leb(&record, false);
@@ -177,8 +172,8 @@ static unsigned frame_common(struct frame_reader record, uint64_t *code_unit)
             return 0;
         }
     }
-    const uint8_t *program = frame_take(&record, sizeof usual);
-    if (!program || memcmp(program, usual, sizeof usual))
+    const uint8_t *program = frame_take(&record, rules->entered_size);
+    if (!program || memcmp(program, rules->entered, rules->entered_size))
         return 0;
     while (record.at < record.end)
         if (*record.at++ != FRAME_NOP)
@@ -324,7 +319,8 @@ static bool frame_define(struct frame_work *work, unsigned op)
         return true;
     case FRAME_CFA_SF:
         work->cfa.number = frame_leb(from, false);
-        work->cfa.offset = (int64_t)frame_leb(from, true) * -8;
+        work->cfa.offset =
+            (int64_t)frame_leb(from, true) * -patas__isa_host()->frame.unit;
         return true;
     case FRAME_CFA_REGISTER:
         work->cfa.number = frame_leb(from, false);
@@ -333,7 +329,8 @@ static bool frame_define(struct frame_work *work, unsigned op)
         work->cfa.offset = (int64_t)frame_leb(from, false);
         return true;
     case FRAME_CFA_OFFSET_SF:
-        work->cfa.offset = (int64_t)frame_leb(from, true) * -8;
+        work->cfa.offset =
+            (int64_t)frame_leb(from, true) * -patas__isa_host()->frame.unit;
         return true;
     case FRAME_ARGS_SIZE:
         (void)frame_leb(from, false);
@@ -389,83 +386,6 @@ static void frame_run(struct frame_work *work, uint64_t until, unsigned at)
         }
         work->known &= !from->bad;
     }
-}
-
-/* ---- what an instruction does to rsp --------------------------------------
- */
-
-/* lea disp(%rsp), %rsp */
-static int64_t frame_lea(const uint8_t *modrm, bool *known)
-{
-    if (modrm[0] == 0x64 && modrm[1] == 0x24)
-        return -(int64_t)(int8_t)modrm[2];
-    if (modrm[0] == 0xa4 && modrm[1] == 0x24)
-        return -(int64_t)(int32_t)patas__load32(modrm + 2);
-    *known = false;
-    return 0;
-}
-
-/* add, sub or cmp $imm, %rsp */
-static int64_t frame_add(const uint8_t *modrm, unsigned op, bool *known)
-{
-    int64_t value =
-        op == 0x83 ? (int8_t)modrm[1] : (int32_t)patas__load32(modrm + 1);
-    switch (modrm[0]) {
-    case 0xc4: /* add */
-        return -value;
-    case 0xec: /* sub */
-        return value;
-    default:
-        *known = *known && modrm[0] == 0xfc; /* cmp */
-        return 0;
-    }
-}
-
-/* Might it be another instruction that writes rsp? Any that names it is
- * taken for one, but for a copy of rsp to elsewhere. */
-static bool frame_names_rsp(const uint8_t *bytes,
-                            const struct patas__insn *insn, unsigned op)
-{
-    bool reg_high = insn->rex & 4, rm_high = insn->rex & 1;
-    if (op == 0xc8 || op == 0xc9 || op == 0xcf)
-        return insn->map == 0; /* enter, leave, iret */
-    if (!insn->modrm_at)
-        return !rm_high && (op & 7) == FRAME_STACK &&
-               ((op & 0xf0) == 0xb0 || (op & 0xf8) == 0x90);
-    uint8_t modrm = bytes[insn->modrm_at];
-    bool reg = (modrm >> 3 & 7) == FRAME_STACK && !reg_high;
-    bool rm = modrm >= 0xc0 && (modrm & 7) == FRAME_STACK && !rm_high;
-    if (insn->map == 0 && op == 0x89)
-        return rm;
-    if (insn->map == 0 && op == 0x8b)
-        return reg;
-    return reg || rm;
-}
-
-/* By how much rsp is lower behind it. */
-static int64_t frame_effect(const uint8_t *bytes,
-                            const struct patas__insn *insn, bool *known)
-{
-    const uint8_t *modrm = bytes + insn->modrm_at;
-    unsigned op = bytes[insn->opcode_at];
-    bool plain = insn->map == 0 && insn->encoding == PATAS__LEGACY &&
-                 !(insn->prefixes & PATAS__PREFIX_66);
-    if (plain &&
-        ((op & 0xf8) == 0x50 || op == 0x68 || op == 0x6a || op == 0x9c ||
-         op == 0xe8 || (op == 0xff && (modrm[0] >> 3 & 7) == 6)))
-        return 8;
-    if (plain && (((op & 0xf8) == 0x58 && (op != 0x5c || insn->rex & 1)) ||
-                  op == 0x9d || (op == 0x8f && modrm[0] != 0xc4)))
-        return -8;
-    if (plain && op == 0x8d && (modrm[0] >> 3 & 7) == FRAME_STACK &&
-        (insn->rex & 0xc) == 8)
-        return frame_lea(modrm, known);
-    if (plain && (op == 0x81 || op == 0x83) && modrm[0] >= 0xc0 &&
-        (modrm[0] & 7) == FRAME_STACK && (insn->rex & 9) == 8)
-        return frame_add(modrm, op, known);
-    if (frame_names_rsp(bytes, insn, op))
-        *known = false;
-    return 0;
 }
 
 /* ---- a head ---------------------------------------------------------------
@@ -530,12 +450,12 @@ static unsigned frame_step(struct frame_work *work,
         *lower = 0;
     }
     struct frame_cfa cfa = work->cfa;
-    cfa.offset += cfa.number == FRAME_RSP ? *lower : 0;
+    cfa.offset += cfa.number == patas__isa_host()->frame.stack ? *lower : 0;
     if (work->known)
         frame_put_cfa(work, at, cfa);
     if (!work->known)
         return 0;
-    *lower += frame_effect(move->code + at, &insn, &known);
+    *lower += patas__isa_host()->frame_effect(move->code + at, &insn, &known);
     unsigned next = at + insn.length;
     if (insn.flow == PATAS__FLOW_CALL) /* to its successor, in the head */
         next = (unsigned)(insn.target - move->to);
@@ -552,7 +472,8 @@ void patas__frame_head(const struct patas__image *image,
                        const struct patas__move *move,
                        struct patas__head_frame *frame)
 {
-    const struct frame_cfa entered = {FRAME_RSP, 8};
+    const struct patas__frame_rules *rules = &patas__isa_host()->frame;
+    const struct frame_cfa entered = {rules->stack, rules->below};
     struct frame_work work = {
         .known = true, .cfa = entered, .told = entered, .out = frame};
     int64_t lower = 0;

@@ -150,7 +150,7 @@ static void put_header(struct file *file)
         .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
                     EV_CURRENT, ELFOSABI_NONE},
         .e_type = ET_EXEC,
-        .e_machine = EM_X86_64,
+        .e_machine = patas__isa_host()->machine,
         .e_version = EV_CURRENT,
         .e_shoff = sizeof(Elf64_Ehdr),
         .e_ehsize = sizeof(Elf64_Ehdr),
@@ -220,12 +220,11 @@ static void put_symbols(struct file *file)
 /* ---- frames ---------------------------------------------------------------
  */
 
-/* Every function is entered with the caller's address on top of the stack:
- * CFA = rsp + 8, and that address at CFA - 8. (LSB Core, "Exception Frames";
- * registers: x86-64 psABI, figure 3.36.) */
+/* How every function is entered (LSB Core, "Exception Frames"). */
 static void put_common(struct file *file)
 {
-    static const uint8_t common[FRAME_COMMON] = {
+    const struct patas__frame_rules *rules = &patas__isa_host()->frame;
+    const uint8_t head[] = {
         FRAME_COMMON - 4,
         0,
         0,
@@ -239,20 +238,15 @@ static void put_common(struct file *file)
         'R',
         0, /* version, addresses are told */
         1,
-        0x78,
-        16, /* units: 1 and -8; returns by rip */
+        (uint8_t)(-rules->unit & 0x7f),
+        rules->returns,
         1,
         0, /* addresses are absolute */
-        0x0c,
-        7,
-        8, /* DW_CFA_def_cfa rsp, 8 */
-        0x90,
-        1, /* DW_CFA_offset rip, 1 */
-        0,
-        0, /* DW_CFA_nop */
     };
-    memcpy(file->memory + file->frames_at, common, sizeof common);
-    file->frames = sizeof common;
+    uint8_t *at = file->memory + file->frames_at;
+    memcpy(at, head, sizeof head);
+    memcpy(at + sizeof head, rules->entered, rules->entered_size);
+    file->frames = FRAME_COMMON; /* the rest is DW_CFA_nop */
 }
 
 static void put_frame(struct file *file, const struct patas__piece *piece,

@@ -105,8 +105,20 @@ struct patas__image; /* image.h */
 struct patas__search;
 struct patas__segment;
 
+/* Where the caller is when a function is entered, as compilers describe it in
+ * .eh_frame (DWARF 5, 6.4), by DWARF's numbers of registers. */
+struct patas__frame_rules {
+    uint8_t stack;   /* the stack pointer */
+    uint8_t returns; /* the column of the return address */
+    uint8_t below;   /* CFA - stack pointer, bytes */
+    int8_t unit;     /* offsets count in units of minus that */
+    uint8_t entered_size;
+    uint8_t entered[5]; /* DW_CFA_... that say so */
+};
+
 struct patas__isa {
     const char *name;
+    uint16_t machine;     /* ELF's EM_... */
     uint8_t pointer_size; /* bytes */
     uint8_t max_insn;     /* longest instruction, bytes */
     uint8_t step;         /* instructions begin at multiples of that */
@@ -150,6 +162,12 @@ struct patas__isa {
                         void (*each)(void *data, uint64_t source,
                                      uint64_t target, bool call),
                         void *data);
+
+    struct patas__frame_rules frame;
+    /* By how many bytes the stack pointer is lower behind an instruction;
+     * `*known` becomes false where that can't be told. */
+    int64_t (*frame_effect)(const uint8_t *bytes,
+                            const struct patas__insn *insn, bool *known);
 
     /* A debugger's breakpoint is an instruction of these first bits. */
     uint32_t breakpoint, breakpoint_mask;

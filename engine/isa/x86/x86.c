@@ -7,6 +7,7 @@
 
 const struct patas__isa patas__isa_x86_64 = {
     .name = "x86-64",
+    .machine = EM_X86_64,
     .pointer_size = 8,
     .max_insn = PATAS__INSN_MAX,
     .step = 1,
@@ -23,6 +24,9 @@ const struct patas__isa patas__isa_x86_64 = {
     .plt_unbound = patas__x86_plt_unbound,
     .find_branches = patas__x86_find_branches,
     .each_branch = patas__x86_each_branch,
+    /* CFA = rsp + 8, rip at CFA - 8 (psABI, figure 3.36) */
+    .frame = {7, 16, 8, 8, 5, {0x0c, 7, 8, 0x90, 1}},
+    .frame_effect = patas__x86_frame_effect_64,
     .breakpoint = 0xcc,
     .breakpoint_mask = 0xff,
     .rseq_signature = 0x53053053, /* glibc, sys/rseq.h */
@@ -37,6 +41,7 @@ const struct patas__isa patas__isa_x86_64 = {
 
 const struct patas__isa patas__isa_i386 = {
     .name = "i386",
+    .machine = EM_386,
     .pointer_size = 4,
     .max_insn = PATAS__INSN_MAX,
     .step = 1,
@@ -53,6 +58,9 @@ const struct patas__isa patas__isa_i386 = {
     .plt_unbound = patas__x86_plt_unbound,
     .find_branches = patas__x86_find_branches,
     .each_branch = patas__x86_each_branch,
+    /* CFA = esp + 4, eip at CFA - 4 (psABI, table 2.14) */
+    .frame = {4, 8, 4, 4, 5, {0x0c, 4, 4, 0x88, 1}},
+    .frame_effect = patas__x86_frame_effect_32,
     .breakpoint = 0xcc,
     .breakpoint_mask = 0xff,
     .rseq_signature = 0x53053053, /* glibc, sys/rseq.h */

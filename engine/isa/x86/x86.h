@@ -47,6 +47,14 @@ PATAS__HIDDEN void patas__x86_each_branch(
     void (*each)(void *data, uint64_t source, uint64_t target, bool call),
     void *data);
 
+/* ... where the stack goes (frame.c). */
+PATAS__HIDDEN int64_t patas__x86_frame_effect_64(const uint8_t *bytes,
+                                                 const struct patas__insn *insn,
+                                                 bool *known);
+PATAS__HIDDEN int64_t patas__x86_frame_effect_32(const uint8_t *bytes,
+                                                 const struct patas__insn *insn,
+                                                 bool *known);
+
 /* ... its forms (plan.c). */
 PATAS__HIDDEN unsigned patas__x86_plan(const struct patas__survey *survey,
                                        unsigned flags, unsigned unit,
