@@ -630,7 +630,8 @@ static const char *found_text(struct found_owner *owner, const char *spec,
                             found->guesses[i]);
         if (found->guess_count)
             patas__text_add(&text, "?");
-        miss_text(&text, parsed);
+        else
+            miss_text(&text, parsed);
     } else if (found->count > 1) {
         patas__text_add(&text, "%s: %zu functions have that name:", spec,
                         found->count);
@@ -699,7 +700,8 @@ static patas_status find_locked(const char *text, bool best,
     if (best)
         patas__keep_best(&matches);
     if (!matches.count) {
-        patas__guess(&spec, &guesses);
+        if (!best) /* whoever wants the one gets a status, and no text */
+            patas__guess(&spec, &guesses);
         status = patas__symbols_fail(error, PATAS_ERR_NOT_FOUND, 0);
     }
     found_fill(owner, text, &spec, &matches, &guesses);

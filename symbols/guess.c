@@ -39,6 +39,13 @@ static unsigned guess_distance(const char *a, size_t a_length, const char *b,
     unsigned rows[3][GUESS_LENGTH + 1];
     unsigned *before = rows[0], *last = rows[1], *row = rows[2];
 
+    /* What both begin and end with costs nothing: mostly nearly all. */
+    while (a_length && b_length && *a == *b) {
+        a++, b++;
+        a_length--, b_length--;
+    }
+    while (a_length && b_length && a[a_length - 1] == b[b_length - 1])
+        a_length--, b_length--;
     if (a_length > GUESS_LENGTH || b_length > GUESS_LENGTH ||
         a_length > b_length + limit || b_length > a_length + limit)
         return GUESS_NONE;
@@ -60,7 +67,7 @@ static unsigned guess_distance(const char *a, size_t a_length, const char *b,
         last = row;
         row = spare;
     }
-    return last[b_length];
+    return last[b_length] > limit ? GUESS_NONE : last[b_length];
 }
 
 /* As far as a wrong name may be off: none, one or two letters. */
@@ -133,6 +140,21 @@ static const char *last_word(char *plain)
     return word ? word + 1 : plain;
 }
 
+/* The identifier that is looked for stands in a mangled name as it is, but for
+ * the slips: of one piece more than there may be slips, one is spared. */
+static bool may_be_plain(const char *name, const char *word, size_t length)
+{
+    size_t pieces = guess_limit(length) + 1, at = 0, left = strlen(name);
+
+    for (size_t i = 0; i < pieces; i++) {
+        size_t end = length * (i + 1) / pieces;
+        if (end == at || memmem(name, left, word + at, end - at))
+            return true;
+        at = end;
+    }
+    return false;
+}
+
 static unsigned guess_plain_score(const char *wanted, const char *name)
 {
     char *plain = patas__demangle(name);
@@ -160,19 +182,24 @@ static void guess_in(const struct patas__spec *spec,
                      struct guesses *guesses)
 {
     size_t length = strlen(spec->name);
+    char *copy = strdup(spec->name);
+    const char *word = copy ? last_word(copy) : "";
+    size_t word_length = strlen(word);
 
     for (uint32_t i = 0; i < module->count; i++) {
         struct guess guess = {module, &module->symbols[i], GUESS_NONE};
         const char *name = patas__name(module, guess.symbol);
         if (!patas__is_mangled(name))
             guess.distance = guess_score(spec->name, length, name);
-        else if (++*demangled < GUESS_DEMANGLED)
+        else if (may_be_plain(name, word, word_length) &&
+                 ++*demangled < GUESS_DEMANGLED)
             guess.distance = guess_plain_score(spec->name, name);
         if (guess.distance == GUESS_NONE)
             continue;
         guess.distance = guess.distance * 2 + !module->program;
         guess_keep(guesses, guess);
     }
+    free(copy);
 }
 
 void patas__guess(const struct patas__spec *spec,
