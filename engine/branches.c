@@ -10,8 +10,7 @@
 #include <elf.h>
 
 enum {
-    BRANCHES_HEAD = 16, /* bytes of a function that a planner looks at */
-    BRANCHES_PLAIN = 256
+    BRANCHES_HEAD = 16 /* bytes of a function that a planner looks at */
 };
 
 static bool branches_is_code(const struct patas__symbol *symbol)
@@ -57,10 +56,9 @@ struct branches_pass {
     const struct patas__image *image;
     const struct patas__segment *code;
     uint8_t *bits;
-    uint64_t size;  /* bits */
-    uint64_t spare; /* bytes that may still be decoded a second time */
-    uint64_t plain[BRANCHES_PLAIN]; /* called, no second entries: not asked
-                                       again */
+    uint8_t *starts; /* a bit where a description begins */
+    uint64_t size;   /* bits in each of them */
+    uint64_t spare;  /* bytes that may still be decoded a second time */
 };
 
 static void branches_set(struct branches_pass *pass, uint64_t target)
@@ -70,19 +68,34 @@ static void branches_set(struct branches_pass *pass, uint64_t target)
         pass->bits[offset / 8] |= (uint8_t)(1u << offset % 8);
 }
 
+static bool branches_starts(const struct branches_pass *pass, uint64_t address)
+{
+    uint64_t offset = address - pass->image->start;
+    return offset < pass->size && (pass->starts[offset / 8] >> offset % 8 & 1);
+}
+
+static void branches_note_starts(struct branches_pass *pass)
+{
+    uint64_t start;
+
+    for (uint64_t i = 0; patas__extent_start(pass->image, i, &start); i++) {
+        uint64_t offset = start - pass->image->start;
+        if (offset < pass->size)
+            pass->starts[offset / 8] |= (uint8_t)(1u << offset % 8);
+    }
+}
+
 /* Marks `target` if it is in a function's head, but not at its start. */
 static void branches_set_entry(struct branches_pass *pass, uint64_t target)
 {
-    uint64_t *last = &pass->plain[(target >> 4 ^ target) % BRANCHES_PLAIN];
-    uint64_t start;
-
-    if (*last == target)
+    if (branches_starts(pass, target))
         return;
-    if (patas__extent_rank(pass->image, target, &start) && target != start &&
-        target - start < BRANCHES_HEAD)
-        branches_set(pass, target);
-    else
-        *last = target;
+    for (uint64_t back = 1; back < BRANCHES_HEAD; back++) {
+        if (branches_starts(pass, target - back)) {
+            branches_set(pass, target);
+            return;
+        }
+    }
 }
 
 /* The first bytes of a function, where a planner sees for itself what jumps
@@ -189,9 +202,9 @@ static void branches_note_symbol(struct branches_pass *pass,
     if (!branches_is_code(symbol))
         return;
     pass->code = patas__image_code(image, symbol->address);
-    uint64_t rank = patas__extent_rank(image, symbol->address, &start);
-    if (!pass->code || (rank && start == symbol->address))
+    if (!pass->code || branches_starts(pass, symbol->address))
         return;
+    uint64_t rank = patas__extent_rank(image, symbol->address, &start);
     branches_set_entry(pass, symbol->address);
     if ((rank && patas__extent_frame(image, rank - 1, &frame) &&
          symbol->address - frame.start < frame.size) ||
@@ -204,14 +217,17 @@ static void branches_note_symbol(struct branches_pass *pass,
                     true);
 }
 
-void patas__branches_map(const struct patas__image *image, uint8_t *bits)
+void patas__branches_map(const struct patas__image *image, uint8_t *bits,
+                         uint8_t *starts)
 {
-    struct branches_pass pass = {.image = image, .bits = bits};
+    struct branches_pass pass = {
+        .image = image, .bits = bits, .starts = starts};
     struct patas__symbol symbol;
 
     if (!patas__branches_map_size(image))
         return;
     pass.size = image->end - image->start;
+    branches_note_starts(&pass);
     for (unsigned i = 0; i < image->segment_count; i++) {
         if (image->segments[i].executable)
             pass.spare += image->segments[i].size;

@@ -513,6 +513,17 @@ bool patas__extent_frame(const struct patas__image *image, uint64_t index,
     return one.size != 0;
 }
 
+bool patas__extent_start(const struct patas__image *image, uint64_t index,
+                         uint64_t *start)
+{
+    const uint8_t *table = extent_table(image);
+
+    if (!table || index >= image->eh_count)
+        return false;
+    *start = extent_entry_start(image, table, index);
+    return true;
+}
+
 uint64_t patas__extent_rank(const struct patas__image *image, uint64_t address,
                             uint64_t *start)
 {

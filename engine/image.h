@@ -142,6 +142,10 @@ PATAS__HIDDEN bool patas__extent_frame(const struct patas__image *image,
                                        uint64_t index,
                                        struct patas__extent *frame);
 
+/* Where the code of entry `index` begins; false past the end. */
+PATAS__HIDDEN bool patas__extent_start(const struct patas__image *image,
+                                       uint64_t index, uint64_t *start);
+
 /* How many entries of the unwind search table begin at or below `address`; the
  * last of them begins at `*start`. */
 PATAS__HIDDEN uint64_t patas__extent_rank(const struct patas__image *image,
@@ -196,9 +200,11 @@ static inline void patas__search_hit(struct patas__search *search,
  * whose source lies within 16 bytes in front of their target are left out of
  * the map if and only if `source` and target are inside the same function's
  * first 16 bytes: those are re-aimed, and seen by the planner itself.
+ *
+ * `starts` is room of the same size, zeroed too, that is needed meanwhile.
  */
 PATAS__HIDDEN size_t patas__branches_map_size(const struct patas__image *image);
 PATAS__HIDDEN void patas__branches_map(const struct patas__image *image,
-                                       uint8_t *bits);
+                                       uint8_t *bits, uint8_t *starts);
 
 #endif

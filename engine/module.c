@@ -14,7 +14,7 @@ enum {
     AT_BASE_ = 7,
     AT_SYSINFO_EHDR_ = 33,
     AT_ENTRY_ = 9,
-    SEARCHES_IN_BATCH = 4,
+    SEARCHES_IN_BATCH = 1,
     SEARCHES = 32
 };
 
@@ -293,11 +293,16 @@ static uint32_t module_index(const struct patas__module *module)
 
 static void make_map(struct patas__module *module)
 {
-    void *memory;
+    void *memory, *starts;
     size_t size = patas__branches_map_size(&module->image);
     if (!size || patas__os_map(size, PATAS__READ | PATAS__WRITE, &memory))
         return; /* the search will do */
-    patas__branches_map(&module->image, memory);
+    if (patas__os_map(size, PATAS__READ | PATAS__WRITE, &starts)) {
+        patas__os_unmap(memory, size);
+        return;
+    }
+    patas__branches_map(&module->image, memory, starts);
+    patas__os_unmap(starts, size);
     module->branches = memory;
     patas__branches_moved(module_index(module), map_moved, module);
 }

@@ -108,9 +108,9 @@ static void ask_for_branches(const struct patas__image *image)
                                  0);
     if (!size || size > 1 << 20)
         return;
-    uint8_t *bits = calloc(1, size);
+    uint8_t *bits = calloc(2, size);
     require(bits != NULL);
-    patas__branches_map(image, bits);
+    patas__branches_map(image, bits, bits + size);
     free(bits);
 }
 

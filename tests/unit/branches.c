@@ -23,10 +23,11 @@ static double now_ns(void)
 
 static uint8_t *map_of(const struct patas__image *image)
 {
-    uint8_t *bits = calloc(1, patas__branches_map_size(image) + 1);
+    size_t size = patas__branches_map_size(image) + 1;
+    uint8_t *bits = calloc(2, size);
     if (!bits)
         abort();
-    patas__branches_map(image, bits);
+    patas__branches_map(image, bits, bits + size);
     return bits;
 }
 

@@ -170,7 +170,8 @@ END_TEST
 static unsigned ask(const struct patas__image *image)
 {
     unsigned known = 0;
-    uint8_t *bits = calloc(1, patas__branches_map_size(image) + 1);
+    size_t bits_size = patas__branches_map_size(image) + 1;
+    uint8_t *bits = calloc(2, bits_size);
     const struct patas__image *images[] = {image};
 
     if (!bits)
@@ -184,7 +185,7 @@ static unsigned ask(const struct patas__image *image)
                  PATAS__FOLLOWED_NOTHING;
         known += patas__target_ifunc(images, 1, at) != 0;
     }
-    patas__branches_map(image, bits);
+    patas__branches_map(image, bits, bits + bits_size);
     (void)patas__branches_search(image, MAKER_CODE + 0x20, 16, 0, 0);
     free(bits);
     return known;
