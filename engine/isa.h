@@ -87,6 +87,10 @@ struct patas__move {
     const uint8_t *bytes; /* its bytes ... */
     size_t size;          /* ... of which so many may be read */
     size_t want;          /* bytes to cover, 1 to 16 */
+    uint32_t plain;       /* bit k: an instruction begins or ends at from + k,
+                             and nothing in front of the last of these is
+                             relative to the PC or leaves the straight way, so
+                             that it may be copied. 0: not known */
     uint64_t to;          /* where the result will run */
     bool shadow_stack;    /* return addresses may not be pushed by hand */
     bool lose_ip;         /* AArch64: x16 and x17 hold nothing at `from` */

@@ -58,6 +58,7 @@ static struct {
     uint32_t pool_last;
     uint32_t code_last;     /* unit that code came from last */
     uint32_t stub_last[16]; /* the same for stubs, by trap mask */
+    uint32_t found[2];      /* units looked up last */
     size_t tight;
     size_t code_bytes, data_bytes;
     uint8_t *book_at;
@@ -132,12 +133,24 @@ static uint32_t unit_above(uintptr_t address)
     return low;
 }
 
+static bool unit_covers(uint32_t index, uintptr_t address)
+{
+    return index < land.count &&
+           address - land.units[index].base < land.units[index].size;
+}
+
 static struct unit *unit_at(uintptr_t address)
 {
+    /* Stubs and heads take turns: two found last are kept. */
+    for (unsigned i = 0; i < 2; i++)
+        if (unit_covers(land.found[i], address))
+            return &land.units[land.found[i]];
     uint32_t index = unit_above(address);
-    if (index < land.count && land.units[index].base <= address)
-        return &land.units[index];
-    return NULL;
+    if (!unit_covers(index, address))
+        return NULL;
+    land.found[1] = land.found[0];
+    land.found[0] = index;
+    return &land.units[index];
 }
 
 bool patas__island_holds(uintptr_t address)
@@ -262,12 +275,15 @@ static bool fits_at(const struct unit *unit, uint32_t at, uint32_t size)
 
 static void mark(struct unit *unit, uint32_t at, size_t size, bool used)
 {
-    for (size_t i = at; i < at + size; i++)
-        if (used)
-            unit->used[i / 64] |= (uint64_t)1 << i % 64;
-        else
-            unit->used[i / 64] &= ~((uint64_t)1 << i % 64);
     unit->taken += used ? (uint32_t)size : 0 - (uint32_t)size;
+    for (size_t left = size, now; left; left -= now, at += (uint32_t)now) {
+        now = left < 64 - at % 64 ? left : 64 - at % 64;
+        uint64_t bits = ~(uint64_t)0 >> (64 - now) << at % 64;
+        if (used)
+            unit->used[at / 64] |= bits;
+        else
+            unit->used[at / 64] &= ~bits;
+    }
 }
 
 /* First place for `size` bytes that begins in [from, to). */

@@ -32,8 +32,7 @@ static void note_flow(struct patas__survey *survey,
     }
     bool covered = at < survey->cover;
     if (covered)
-        survey->plain &= !insn->rel_size && insn->flow != PATAS__FLOW_CALL &&
-                         insn->flow != PATAS__FLOW_JUMP;
+        survey->plain &= !insn->rel_size && insn->flow == PATAS__FLOW_NEXT;
     if (!insn->has_target || insn->flow == PATAS__FLOW_CALL ||
         insn->target - survey->entry >= 32)
         return;

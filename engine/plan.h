@@ -35,7 +35,8 @@ struct patas__survey {
     uint8_t cover;    /* bytes of whole instructions that cover a jump, or the
                          function's end if that comes earlier */
     uint8_t room;     /* bytes that are this function's, or padding behind */
-    bool plain;       /* nothing in `cover` is relative to the PC */
+    bool plain;       /* nothing in `cover` is relative to the PC or leaves the
+                         straight way */
     uint32_t starts;  /* bit k: an instruction begins at entry + k */
     uint32_t enters;  /* bit k: something branches to entry + k from outside
                          the bytes that a jump covers */

@@ -471,11 +471,17 @@ static unsigned relocate(struct patas__request *request, bool dry,
     enum {
         GROWN = 48
     };
-    size_t guess = (size_t)request->plan.want + JUMP + (it->plain ? 0 : GROWN);
+    /* The end of what was surveyed is a boundary, too. */
+    const uint32_t bounds = it->starts | 1u << it->cover;
+    const size_t want = request->plan.want;
+    size_t guess = want + JUMP + GROWN;
+    move->plain = it->plain ? bounds & ((2u << it->cover) - 1) : 0;
+    if (move->plain >> want)
+        guess = want + (unsigned)__builtin_ctz(move->plain >> want) + JUMP;
     move->from = it->entry;
     move->bytes = it->bytes;
     move->size = it->size;
-    move->want = request->plan.want;
+    move->want = want;
     move->shadow_stack = shadow_stack();
     for (unsigned round = 0; round < 2; round++) {
         if (patas__island_code(request->entry, guess, head))

@@ -432,6 +432,7 @@ static bool move_snippet(const struct arena *arena,
     move->want = want;
     move->to = to;
     move->shadow_stack = false;
+    move->plain = 0;
     reason = patas__x86_relocate_64(move);
     if (reason == PATAS_REASON_OUT_OF_REACH && far &&
         (snippet->flags & BAD_FAR))

@@ -8,6 +8,7 @@
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../unit/relocate_check.h"
 #include "isa.h"
@@ -24,6 +25,35 @@ static const uint64_t distances[] = {0x1000000, 0x7fff0000, 0x200000000};
 struct count {
     size_t functions, moves, refused, refused_far;
 };
+
+/* Bit k: an instruction begins or ends at k, up to the first at or behind
+ * `want`; 0 if one of them may not be copied. */
+static uint32_t plain_bounds(const uint8_t *function, size_t size, size_t want)
+{
+    uint32_t bounds = 1;
+    struct patas__insn insn;
+
+    for (size_t at = 0; at < want; at += insn.length, bounds |= 1u << at)
+        if (!patas__isa_x86_64.decode(function + at, size - at,
+                                      (uintptr_t)function + at, &insn) ||
+            insn.rel_size || insn.flow != PATAS__FLOW_NEXT ||
+            at + insn.length > 31)
+            return 0;
+    return bounds;
+}
+
+/* What is known to be plain is copied, to the same bytes. */
+static bool same_when_plain(const struct patas__move *move)
+{
+    struct patas__move copy = *move;
+    copy.plain = plain_bounds(move->bytes, move->size, move->want);
+    memset(copy.code, 0x55, sizeof copy.code);
+    return !copy.plain ||
+           (patas__isa_x86_64.relocate(&copy) == PATAS_REASON_NONE &&
+            copy.moved == move->moved && copy.code_size == move->code_size &&
+            !memcmp(copy.code, move->code, move->code_size) &&
+            !memcmp(copy.map, move->map, sizeof copy.map));
+}
 
 /* Refused near by: nothing but what is no code. */
 static void move_head(const uint8_t *function, size_t size, struct count *count)
@@ -53,6 +83,7 @@ static void move_head(const uint8_t *function, size_t size, struct count *count)
                            (unsigned long long)(move.trouble - move.from));
                 continue;
             }
+            ck_assert(same_when_plain(&move));
             wrong = relocate_check(&patas__isa_x86_64, &move);
             ck_assert_msg(!wrong, "%p, want %zu, distance %#llx: %s",
                           (const void *)function, want,

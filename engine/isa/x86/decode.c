@@ -1345,11 +1345,18 @@ X86_NEVER_INLINE bool x86_decode_end(const uint8_t *bytes, size_t size,
                                      uint64_t address, bool wide,
                                      struct patas__insn *insn)
 {
+    enum {
+        HALF = X86_WINDOW / 2
+    };
     uint8_t window[X86_WINDOW] = {0};
-    size_t i;
 
-    for (i = 0; i < size; i++)
-        window[i] = bytes[i];
+    if (size >= HALF) { /* two copies of a fixed size, which overlap */
+        __builtin_memcpy(window, bytes, HALF);
+        __builtin_memcpy(window + size - HALF, bytes + size - HALF, HALF);
+    } else {
+        for (size_t i = 0; i < size; i++)
+            window[i] = bytes[i];
+    }
     return wide ? x86_decode(window, size, address, true, insn)
                 : x86_decode(window, size, address, false, insn);
 }

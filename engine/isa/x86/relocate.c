@@ -30,6 +30,7 @@
 enum {
     RELOC_INSNS = 16, /* most that can begin in the bytes wanted */
     RELOC_LITERALS = 40,
+    RELOC_PLAIN = 16, /* bytes that are copied at once */
     RELOC_REX_W = 8,
     RELOC_REX_R = 4,
     RELOC_REX_B = 1,
@@ -981,12 +982,12 @@ static bool reloc_goes_on(const struct patas__insn *last)
            last->flow != PATAS__FLOW_RETURN;
 }
 
-static void reloc_finish(struct reloc *r)
+static void reloc_finish(struct reloc *r, bool goes_on)
 {
     struct patas__move *move = r->move;
     struct reloc_goal back = {false, (move->from + move->moved) & r->mask};
 
-    if (reloc_goes_on(&r->insns[r->count - 1]))
+    if (goes_on)
         reloc_put_jump(r, &back);
     for (size_t i = 0; i < r->literals_count; i++) {
         size_t field = r->literals[i].at;
@@ -1005,10 +1006,35 @@ static void reloc_finish(struct reloc *r)
     }
 }
 
+/* What is the same anywhere is copied, and needs no second look. */
+static unsigned reloc_plain(struct reloc *r)
+{
+    struct patas__move *move = r->move;
+
+    move->moved = move->want;
+    while (!(move->plain >> move->moved & 1))
+        move->moved++;
+    __builtin_memset(move->map, 0xff, sizeof move->map);
+    for (size_t k = 0; k < move->moved; k++) {
+        if (move->plain >> k & 1)
+            move->map[k] = (uint8_t)k;
+    }
+    __builtin_memcpy(move->code, move->bytes, RELOC_PLAIN);
+    r->at = move->moved;
+    r->reason = PATAS_REASON_NONE;
+    r->locals_count = r->literals_count = 0;
+    reloc_finish(r, true);
+    move->code_size = r->at;
+    return r->reason;
+}
+
 static unsigned reloc_move(struct reloc *r)
 {
     struct patas__move *move = r->move;
 
+    if (move->want < RELOC_PLAIN && move->plain >> move->want &&
+        move->size >= RELOC_PLAIN)
+        return reloc_plain(r);
     if (move->want > RELOC_INSNS) {
         move->trouble = move->from;
         return PATAS_REASON_CANNOT_MOVE;
@@ -1030,7 +1056,7 @@ static unsigned reloc_move(struct reloc *r)
         reloc_insn(r, insn);
     }
     if (!r->reason)
-        reloc_finish(r);
+        reloc_finish(r, reloc_goes_on(&r->insns[r->count - 1]));
     move->code_size = r->at;
     return r->reason;
 }
