@@ -18,10 +18,16 @@ enum {
                 PATAS_PASS_THROUGH | PATAS_ENTRY
 };
 
+enum {
+    HELD = 16 /* a batch of more modules asks the loader more often */
+};
+
 struct batch {
     struct patas__member *members;
     uint32_t count, capacity;
     uint32_t generation; /* in the handle, as a patch's */
+    uint32_t held[HELD]; /* modules that stay until it ends */
+    uint8_t held_count;
     bool open;
 };
 
@@ -185,38 +191,41 @@ static patas_status enter_fresh(bool member, patas_error *error)
     return fail(error, PATAS_ERR_NO_MEMORY, PATAS_REASON_NONE, 0);
 }
 
-/* ---- modules of replacements -------------------------------------------- */
+/* ---- modules that must stay -----------------------------------------------
+ */
 
 /*
  * A replacement's module must not go while calls reach it: it is pinned with
- * its first live patch and let go with its last. Both take the loader's lock,
- * so both happen outside of ours.
+ * its first live patch and let go with its last. So are the modules of a
+ * batch's targets until it ends: its members need not ask the loader anew, each
+ * of them, whether all is as it was. Both take the loader's lock, so both
+ * happen outside of ours.
  */
 
-/* The module of a replacement that no one pinned yet, or NULL. */
-static struct patas__module *unpinned(uintptr_t replacement)
+/* The module of this address if no one pinned it yet, or NULL. */
+static struct patas__module *unpinned(uintptr_t address)
 {
     uint32_t index;
-    struct patas__module *module = patas__module_at(replacement, &index);
+    struct patas__module *module = patas__module_at(address, &index);
     return module && !module->pin_tried && !module->vdso && !module->start_code
                ? module
                : NULL;
 }
 
 /* Called, and returns, under the lock; lets it go between. */
-static patas_status pin_replacement(uintptr_t replacement, patas_error *error)
+static patas_status pin_module(uintptr_t address, patas_error *error)
 {
-    if (!unpinned(replacement))
+    if (!unpinned(address))
         return PATAS_OK;
     leave();
     patas__gate_enter(&engine.gate);
-    void *pin = patas__os_pin(replacement);
+    void *pin = patas__os_pin(address);
     patas__gate_leave(&engine.gate);
     patas_status status = enter_fresh(true, error);
     if (status != PATAS_OK)
         (void)patas__lock_take(&engine.lock); /* as the caller had it */
     struct patas__module *module =
-        status == PATAS_OK ? unpinned(replacement) : NULL;
+        status == PATAS_OK ? unpinned(address) : NULL;
     if (module) {
         module->pin = pin;
         module->pin_tried = true;
@@ -303,18 +312,33 @@ static bool cycle(uintptr_t target, uintptr_t replacement, unsigned depth)
     return false;
 }
 
-static patas_status check_pair(uintptr_t target, uintptr_t replacement,
-                               const patas_options *options, patas_error *error)
+/* Two functions as they were given, and what they stand for. */
+struct pair {
+    uintptr_t target, replacement;
+    uintptr_t from, to;
+};
+
+static struct pair resolve_pair(patas_fn target, patas_fn replacement,
+                                const patas_options *options)
 {
-    uintptr_t from = patas__resolve(target, options->flags);
-    uintptr_t to = patas__resolve(replacement, 0);
-    if (from == to)
-        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_SAME, target);
-    if (cycle(from, to, 0))
-        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_CYCLE, target);
-    patas_status status = patas__check_replacement(replacement, error);
+    return (struct pair){
+        .target = (uintptr_t)target,
+        .replacement = (uintptr_t)replacement,
+        .from = patas__resolve((uintptr_t)target, options->flags),
+        .to = patas__resolve((uintptr_t)replacement, 0),
+    };
+}
+
+static patas_status check_pair(const struct pair *pair, patas_error *error)
+{
+    if (pair->from == pair->to)
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_SAME, pair->target);
+    if (cycle(pair->from, pair->to, 0))
+        return fail(error, PATAS_ERR_ARGUMENT, PATAS_REASON_CYCLE,
+                    pair->target);
+    patas_status status = patas__check_replacement(pair->replacement, error);
     if (status != PATAS_OK)
-        error->target = target;
+        error->target = pair->target;
     return status;
 }
 
@@ -322,23 +346,23 @@ static patas_status check_pair(uintptr_t target, uintptr_t replacement,
  */
 
 /* Everything up to the commit. */
-static patas_status make_patch(uintptr_t target, uintptr_t replacement,
+static patas_status make_patch(const struct pair *pair,
                                const patas_options *options, uint32_t nth,
                                uint32_t *patch, patas_error *error)
 {
-    struct patas__request request = {.asked = target,
+    struct patas__request request = {.asked = pair->target,
+                                     .entry = pair->from,
                                      .flags = options->flags,
-                                     .batch = nth != 0,
                                      .nth = nth};
     uint32_t index;
-    patas_status status = check_pair(target, replacement, options, error);
+    patas_status status = check_pair(pair, error);
     if (status == PATAS_OK)
         status = patas__prepare(&request, false, &index, error);
     if (status != PATAS_OK)
         return status;
-    status = patas__patch_new(index, replacement, options, patch);
+    status = patas__patch_new(index, pair->replacement, options, patch);
     if (status != PATAS_OK)
-        return fail(error, status, PATAS_REASON_NONE, target);
+        return fail(error, status, PATAS_REASON_NONE, pair->target);
     return PATAS_OK;
 }
 
@@ -390,8 +414,9 @@ static void wrap_sigaction(void)
     if (engine.wrapped || engine.wrapping || !target)
         return;
     engine.wrapping = true;
-    if (make_patch(target, (uintptr_t)wrapped_sigaction, &options, false,
-                   &engine.wrap, &ignored) == PATAS_OK) {
+    struct pair pair =
+        resolve_pair((patas_fn)target, (patas_fn)wrapped_sigaction, &options);
+    if (make_patch(&pair, &options, 0, &engine.wrap, &ignored) == PATAS_OK) {
         patas__patch_get(engine.wrap)->flags |= PATAS__OURS;
         engine.wrapped = commit_one(engine.wrap, false, &ignored) == PATAS_OK;
         if (!engine.wrapped)
@@ -427,10 +452,11 @@ patas_status patas_replace_with(patas_fn target, patas_fn replacement,
         status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
-    status = pin_replacement((uintptr_t)replacement, error);
-    if (status == PATAS_OK)
-        status = make_patch((uintptr_t)target, (uintptr_t)replacement, &known,
-                            false, &index, error);
+    status = pin_module((uintptr_t)replacement, error);
+    if (status == PATAS_OK) {
+        struct pair pair = resolve_pair(target, replacement, &known);
+        status = make_patch(&pair, &known, 0, &index, error);
+    }
     if (status == PATAS_OK)
         status = install(index, patch, error);
     if (status == PATAS_OK)
@@ -462,7 +488,7 @@ patas_status patas_replace_slot(patas_fn *slot, patas_fn replacement,
     patas_status status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
-    status = pin_replacement((uintptr_t)replacement, error);
+    status = pin_module((uintptr_t)replacement, error);
     if (status == PATAS_OK)
         status = patas__prepare_slot((uintptr_t)slot, &target, error);
     if (status == PATAS_OK)
@@ -733,6 +759,74 @@ static patas_status batch_open(patas_batch *handle, struct batch **batch,
     return PATAS_OK;
 }
 
+/* This batch's members need the module of `target` until it ends. */
+static void batch_hold(struct batch *batch, uintptr_t target)
+{
+    uint32_t index;
+    struct patas__module *module = patas__module_at(target, &index);
+    if (!module || !module->pin || batch->held_count == HELD)
+        return;
+    for (unsigned i = 0; i < batch->held_count; i++)
+        if (batch->held[i] == index)
+            return;
+    batch->held[batch->held_count++] = index;
+    module->uses++;
+}
+
+static void batch_let_go(struct batch *batch)
+{
+    while (batch->held_count) {
+        struct patas__module *module =
+            patas__module_get(batch->held[--batch->held_count]);
+        module->uses -= module->uses != 0;
+    }
+}
+
+/* In a module that can't go while we have the lock, and nothing to follow? */
+static bool settled(uintptr_t function, unsigned flags)
+{
+    uint32_t index;
+    const struct patas__module *module = patas__module_at(function, &index);
+    return module &&
+           (module->start_code || module->vdso ||
+            (module->pin && module->uses)) &&
+           patas__stands_for_itself(module, function, flags);
+}
+
+/* Comes in for one more member. Most need not ask the loader: what they name
+ * was looked up before, and is held since. */
+static patas_status enter_member(patas_batch *handle,
+                                 const patas_options *options,
+                                 struct pair *pair, patas_error *error)
+{
+    struct batch *batch;
+    patas_status status = enter(error);
+    if (status != PATAS_OK)
+        return status;
+    if (settled(pair->replacement, 0) &&
+        settled(pair->target, options->flags)) {
+        pair->from = pair->target;
+        pair->to = pair->replacement;
+        return PATAS_OK;
+    }
+    leave();
+    status = enter_fresh(true, error);
+    if (status != PATAS_OK)
+        return status;
+    status = pin_module(pair->target, error);
+    if (status == PATAS_OK)
+        status = pin_module(pair->replacement, error);
+    if (status == PATAS_OK && (batch = batch_get(handle)) != NULL)
+        batch_hold(batch, pair->target);
+    if (status != PATAS_OK) {
+        leave_unpinning();
+        return status;
+    }
+    *pair = resolve_pair((patas_fn)pair->target, (patas_fn)pair->replacement,
+                         options);
+    return PATAS_OK;
+}
+
 patas_status patas_batch_replace_with(patas_batch *handle, patas_fn target,
                                       patas_fn replacement,
                                       const patas_options *options,
@@ -742,6 +836,7 @@ patas_status patas_batch_replace_with(patas_batch *handle, patas_fn target,
     patas_options known;
     struct batch *batch;
     uint32_t index;
+    struct pair pair = {(uintptr_t)target, (uintptr_t)replacement, 0, 0};
     if (!error)
         error = &local;
     if (patch)
@@ -751,15 +846,12 @@ patas_status patas_batch_replace_with(patas_batch *handle, patas_fn target,
                     (uintptr_t)target);
     patas_status status = read_options(options, &known, error);
     if (status == PATAS_OK)
-        status = enter_fresh(true, error);
+        status = enter_member(handle, &known, &pair, error);
     if (status != PATAS_OK)
         return status;
-    status = pin_replacement((uintptr_t)replacement, error);
+    status = batch_open(handle, &batch, error);
     if (status == PATAS_OK)
-        status = batch_open(handle, &batch, error);
-    if (status == PATAS_OK)
-        status = make_patch((uintptr_t)target, (uintptr_t)replacement, &known,
-                            batch->count + 1, &index, error);
+        status = make_patch(&pair, &known, batch->count + 1, &index, error);
     if (status == PATAS_OK) {
         batch->members[batch->count++] = member_for(index, false);
         __atomic_store_n(patch, patas__handle(index), __ATOMIC_RELEASE);
@@ -809,6 +901,7 @@ static void batch_end(struct batch *batch, bool undo)
             patas__patch_get(member->patch)->generation == member->generation)
             patas__patch_free(member->patch);
     }
+    batch_let_go(batch);
     if (batch->capacity)
         patas__os_unmap(batch->members,
                         batch->capacity * sizeof *batch->members);
@@ -908,8 +1001,10 @@ patas_status patas_plan_with(patas_fn target, const patas_options *options,
         status = enter_fresh(false, error);
     if (status != PATAS_OK)
         return status;
-    struct patas__request request = {.asked = (uintptr_t)target,
-                                     .flags = known.flags};
+    struct patas__request request = {
+        .asked = (uintptr_t)target,
+        .entry = patas__resolve((uintptr_t)target, known.flags),
+        .flags = known.flags};
     uint32_t known_target = patas__prepare_known(&request);
     status = patas__prepare(&request, !known_target, &index, error);
     plan_tell(&request, info);

@@ -122,6 +122,15 @@ uintptr_t patas__resolve(uintptr_t address, unsigned flags)
     return address;
 }
 
+bool patas__stands_for_itself(const struct patas__module *module,
+                              uintptr_t address, unsigned flags)
+{
+    uint64_t next;
+    const char *name;
+    return patas__target_step(&module->image, address, flags & PATAS_FOLLOW,
+                              &next, &name) == PATAS__FOLLOWED_NOTHING;
+}
+
 static int region_of(uintptr_t address, struct patas__region *region)
 {
     if (address >= region->start && address < region->end)
@@ -374,7 +383,7 @@ static patas_status survey_target(struct patas__request *request,
         it->enters |= branches_around(it);
     else
         it->enters |= patas__module_branches(
-            module, it->entry, JUMP, it->entry + it->cover, request->batch);
+            module, it->entry, JUMP, it->entry + it->cover, request->nth != 0);
     return PATAS_OK;
 }
 
@@ -578,7 +587,7 @@ static size_t budget_for(const struct patas__request *request, bool unlimited)
     };
     if (unlimited)
         return SIZE_MAX;
-    return request->batch ? MANY + patas__target_count() / MANY_PER : FEW;
+    return request->nth ? MANY + patas__target_count() / MANY_PER : FEW;
 }
 
 static unsigned try_form(struct patas__request *request, patas_form form,
@@ -829,7 +838,7 @@ static uint32_t still_known(uintptr_t entry)
 
 uint32_t patas__prepare_known(const struct patas__request *request)
 {
-    return still_known(patas__resolve(request->asked, request->flags));
+    return still_known(request->entry);
 }
 
 patas_status patas__prepare(struct patas__request *request, bool dry,
@@ -842,7 +851,6 @@ patas_status patas__prepare(struct patas__request *request, bool dry,
     /* A small batch would leave most of a fresh unit empty. */
     patas__island_mode(request->nth > MANY);
     request->extent = request->padding = 0;
-    request->entry = patas__resolve(request->asked, request->flags);
     struct patas__module *module =
         patas__module_at(request->entry, &module_index);
     patas_status status = check_target(request, module, error);

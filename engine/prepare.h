@@ -12,13 +12,12 @@
 /* What one call of patas asks for, and what it found on the way. */
 struct patas__request {
     uintptr_t asked;   /* the target as given */
+    uintptr_t entry;   /* ... and what patas__resolve() made of it */
     unsigned flags;    /* PATAS_STRICT ... */
-    bool batch;        /* one of many: what was looked up is kept */
-    uint32_t nth;      /* its place in the batch, from 1 */
+    uint32_t nth;      /* its place in a batch, from 1; 0: by itself */
     bool searched;     /* the caller knows all branches into the window: */
     uint32_t entering; /* bit k: one to entry + k */
     /* Results. */
-    uintptr_t entry; /* after following */
     uint64_t extent, padding;
     uint8_t passed_by[PATAS_FORM_COUNT]; /* a patas_reason a form */
     uintptr_t in_the_way; /* for the first reason that names an address */
@@ -50,6 +49,10 @@ PATAS__HIDDEN patas_status patas__prepare_without_trap(uint32_t target,
 /* The function that an address stands for; the address itself if nothing is
  * to be followed. */
 PATAS__HIDDEN uintptr_t patas__resolve(uintptr_t address, unsigned flags);
+
+/* Is it sure to do so for itself? No other module is looked at. */
+PATAS__HIDDEN bool patas__stands_for_itself(const struct patas__module *module,
+                                            uintptr_t address, unsigned flags);
 
 /* Is `address` executable memory that may be jumped to? */
 PATAS__HIDDEN patas_status patas__check_replacement(uintptr_t address,
