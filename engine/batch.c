@@ -332,7 +332,8 @@ patas_status patas__members_commit(struct patas__member *members, size_t count,
     void *memory = NULL;
     size_t size = count * sizeof *work.edits;
     if (count > FEW) {
-        if (patas__os_map(size, PATAS__READ | PATAS__WRITE, &memory)) {
+        if (patas__os_map(size, PATAS__READ | PATAS__WRITE | PATAS__SOON,
+                          &memory)) {
             *error = (patas_error){.status = PATAS_ERR_NO_MEMORY};
             return PATAS_ERR_NO_MEMORY;
         }

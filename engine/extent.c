@@ -235,6 +235,35 @@ static uint64_t extent_rank(const struct patas__image *image,
     return base + ((int32_t)patas__load32(table + base * 8) <= key);
 }
 
+/* Is `rank` what extent_rank() would answer? */
+static bool extent_is_rank(const struct patas__image *image,
+                           const uint8_t *table, uint64_t address,
+                           uint64_t rank)
+{
+    int64_t key = (int64_t)(address - image->eh_frame_hdr);
+
+    return rank && rank <= image->eh_count &&
+           (int32_t)patas__load32(table + (rank - 1) * 8) <= key &&
+           (rank == image->eh_count ||
+            (int32_t)patas__load32(table + rank * 8) > key);
+}
+
+/* Whoever asks for many functions mostly asks in their order: `*near` is the
+ * rank found last. */
+static uint64_t extent_rank_near(const struct patas__image *image,
+                                 const uint8_t *table, uint64_t address,
+                                 uint64_t *near)
+{
+    for (unsigned ahead = 1; ahead <= 2; ahead++) {
+        if (extent_is_rank(image, table, address, *near + ahead)) {
+            *near += ahead;
+            return *near;
+        }
+    }
+    *near = extent_rank(image, table, address);
+    return *near;
+}
+
 static const uint8_t *extent_table(const struct patas__image *image)
 {
     return image->eh_count
@@ -250,12 +279,13 @@ static bool extent_covers(const struct extent_frame *frame, uint64_t address)
 /* By the search table. Entries of length 0 may share a start with the one
  * that is meant, so some neighbours are asked, too. */
 static bool extent_by_table(const struct patas__image *image, uint64_t address,
-                            struct extent_frame *frame, uint64_t *next)
+                            uint64_t *near, struct extent_frame *frame,
+                            uint64_t *next)
 {
     const uint8_t *table = extent_table(image);
     if (!table)
         return false;
-    uint64_t rank = extent_rank(image, table, address);
+    uint64_t rank = extent_rank_near(image, table, address, near);
     *next = rank < image->eh_count ? extent_entry_start(image, table, rank)
                                    : UINT64_MAX;
     for (unsigned tries = 0; tries < 4 && rank; tries++) {
@@ -293,10 +323,11 @@ static bool extent_by_walk(const struct patas__image *image, uint64_t address,
 }
 
 static bool extent_by_unwind(const struct patas__image *image, uint64_t address,
-                             struct extent_frame *frame, uint64_t *next)
+                             uint64_t *near, struct extent_frame *frame,
+                             uint64_t *next)
 {
     if (image->eh_count)
-        return extent_by_table(image, address, frame, next);
+        return extent_by_table(image, address, near, frame, next);
     *next = UINT64_MAX;
     return image->eh_frame && extent_by_walk(image, address, frame, next);
 }
@@ -537,13 +568,21 @@ uint64_t patas__extent_rank(const struct patas__image *image, uint64_t address,
 bool patas__extent_find(const struct patas__image *image, uint64_t address,
                         struct patas__extent *extent)
 {
+    uint64_t near = 0;
+
+    return patas__extent_find_near(image, address, &near, extent);
+}
+
+bool patas__extent_find_near(const struct patas__image *image, uint64_t address,
+                             uint64_t *near, struct patas__extent *extent)
+{
     struct extent_frame frame = {0};
     uint64_t next = UINT64_MAX;
 
     *extent = (struct patas__extent){0};
     if (!patas__image_code(image, address))
         return false;
-    if (extent_by_unwind(image, address, &frame, &next)) {
+    if (extent_by_unwind(image, address, near, &frame, &next)) {
         *extent = (struct patas__extent){.start = frame.start,
                                          .size = frame.size,
                                          .source = PATAS__SOURCE_UNWIND,

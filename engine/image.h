@@ -136,6 +136,12 @@ PATAS__HIDDEN bool patas__extent_find(const struct patas__image *image,
                                       uint64_t address,
                                       struct patas__extent *extent);
 
+/* The same, quicker for one function after another: `*near` is 0 at first, and
+ * kept by the caller from one to the next. */
+PATAS__HIDDEN bool patas__extent_find_near(const struct patas__image *image,
+                                           uint64_t address, uint64_t *near,
+                                           struct patas__extent *extent);
+
 /* Entry `index` of the unwind search table: start and size of the code that it
  * describes. False past the end, and for a damaged entry of size 0. */
 PATAS__HIDDEN bool patas__extent_frame(const struct patas__image *image,

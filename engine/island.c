@@ -57,6 +57,8 @@ static struct {
     uint32_t pool_count, pool_capacity;
     uint32_t pool_last;
     uint32_t code_last;     /* unit that code came from last */
+    uint32_t spare_last;    /* the same for what may be anywhere */
+    bool spare_none;        /* no unit has room for such, as far as we know */
     uint32_t stub_last[16]; /* the same for stubs, by trap mask */
     uint32_t found[2];      /* units looked up last */
     size_t tight;
@@ -200,6 +202,9 @@ static struct unit *unit_insert(struct unit unit)
     /* Cursors are indices; the ones behind the new unit move with it. */
     if (land.code_last >= at && land.count > 1)
         land.code_last++;
+    if (land.spare_last >= at && land.count > 1)
+        land.spare_last++;
+    land.spare_none = false;
     for (unsigned i = 0; i < 16; i++)
         if (land.stub_last[i] >= at && land.count > 1)
             land.stub_last[i]++;
@@ -244,7 +249,7 @@ static void unit_drop(struct unit *unit)
     book_untake(unit->used, unit->size / 8);
     land.count--;
     memmove(unit, unit + 1, (land.count - at) * sizeof *unit);
-    land.code_last = 0;
+    land.code_last = land.spare_last = 0;
     memset(land.stub_last, 0, sizeof land.stub_last);
 }
 
@@ -675,51 +680,100 @@ unsigned patas__island_stub(const struct patas__reach *reach, size_t budget,
 
 /* ---- code --------------------------------------------------------------- */
 
-/* Near enough that operands around `origin` stay in reach of the code. */
-static bool near(const struct unit *unit, uintptr_t origin)
+/* Near enough for code to jump back to `origin`, and, unless it is plain, that
+ * operands around it stay in reach. */
+static bool near(const struct unit *unit, uintptr_t origin, bool plain)
 {
     uintptr_t distance =
         unit->base > origin ? unit->base - origin : origin - unit->base;
-    return distance < 2 * GIB - 256 * MIB;
+    return distance < 2 * GIB - (plain ? 1 : 256) * MIB;
 }
 
-static bool code_in(uint32_t index, uintptr_t origin, size_t size,
-                    uintptr_t *code)
+static bool code_in(uint32_t index, size_t size, uintptr_t *code)
 {
     struct unit *unit = &land.units[index];
     uint32_t at;
-    if (unit->tight || !unit_writable(unit) || !near(unit, origin) ||
-        !run_find(unit, unit->seek, unit->size, (uint32_t)size, &at))
+    if (!run_find(unit, unit->seek, unit->size, (uint32_t)size, &at))
         return false;
     mark(unit, at, size, true);
     unit->seek = at + (uint32_t)size;
-    land.code_last = index;
     *code = unit->base + at;
     return true;
 }
 
-int patas__island_code(uintptr_t origin, size_t size, uintptr_t *code)
+/* What may be anywhere fills what was mapped for the sake of one address, or
+ * too far away for others. */
+static bool spare_in(uint32_t index, uintptr_t origin, size_t size,
+                     uintptr_t *code)
+{
+    const struct unit *unit = &land.units[index];
+    return (unit->open || (!land.batch && unit_writable(unit))) &&
+           (unit->tight || !near(unit, origin, false)) &&
+           near(unit, origin, true) && code_in(index, size, code);
+}
+
+static bool code_near(uint32_t index, uintptr_t origin, size_t size,
+                      uintptr_t *code)
+{
+    const struct unit *unit = &land.units[index];
+    if (unit->tight || !unit_writable(unit) || !near(unit, origin, false) ||
+        !code_in(index, size, code))
+        return false;
+    land.code_last = index;
+    return true;
+}
+
+/* In a unit that is there already. */
+static bool code_here(uintptr_t origin, size_t size, uintptr_t *code)
+{
+    if (land.code_last < land.count &&
+        code_near(land.code_last, origin, size, code))
+        return true;
+    for (uint32_t i = 0; i < land.count; i++)
+        if (code_near(i, origin, size, code))
+            return true;
+    return false;
+}
+
+static int code_in_new_unit(uintptr_t origin, size_t size, uintptr_t *code)
 {
     enum {
         NO_MEMORY = 12
     };
-    if (land.code_last < land.count &&
-        code_in(land.code_last, origin, size, code))
-        return 0;
-    for (uint32_t i = 0; i < land.count; i++)
-        if (code_in(i, origin, size, code))
-            return 0;
     uint8_t tops[16];
     unsigned count = top_bytes(tops, false);
     for (unsigned i = 0; i < count; i++) {
         struct unit *unit = unit_under_top(origin, tops[i], NULL);
-        if (unit && code_in((uint32_t)(unit - land.units), origin, size, code))
+        if (unit &&
+            code_near((uint32_t)(unit - land.units), origin, size, code))
             return 0;
     }
     struct unit *unit = unit_in_hole(origin);
-    if (unit && code_in((uint32_t)(unit - land.units), origin, size, code))
+    if (unit && code_near((uint32_t)(unit - land.units), origin, size, code))
         return 0;
     return NO_MEMORY;
+}
+
+int patas__island_code(uintptr_t origin, size_t size, uintptr_t *code)
+{
+    return code_here(origin, size, code) ? 0
+                                         : code_in_new_unit(origin, size, code);
+}
+
+int patas__island_spare(uintptr_t origin, size_t size, uintptr_t *code)
+{
+    if (code_here(origin, size, code))
+        return 0;
+    if (land.spare_last < land.count &&
+        spare_in(land.spare_last, origin, size, code))
+        return 0;
+    for (uint32_t i = 0; !land.spare_none && i < land.count; i++)
+        if (spare_in(i, origin, size, code)) {
+            land.spare_last = i;
+            return 0;
+        }
+    land.spare_none = true;
+    return code_in_new_unit(origin, size, code);
 }
 
 void patas__island_free(uintptr_t code, size_t size)
@@ -729,6 +783,7 @@ void patas__island_free(uintptr_t code, size_t size)
         return;
     uint32_t at = (uint32_t)(code - unit->base);
     mark(unit, at, size, false);
+    land.spare_none = false;
     if (at < unit->seek)
         unit->seek = at;
     if (at < unit->stub_seek)

@@ -41,6 +41,10 @@ PATAS__HIDDEN unsigned patas__island_stub(const struct patas__reach *reach,
 PATAS__HIDDEN int patas__island_code(uintptr_t origin, size_t size,
                                      uintptr_t *code);
 
+/* The same for code that names nothing but `origin`, by a jump back to it. */
+PATAS__HIDDEN int patas__island_spare(uintptr_t origin, size_t size,
+                                      uintptr_t *code);
+
 /* A slot within reach of a stub or thunk at `stub`; 0 or ENOMEM. */
 PATAS__HIDDEN int patas__island_slot(uintptr_t stub, uintptr_t **slot);
 PATAS__HIDDEN void patas__island_slot_free(uintptr_t *slot);

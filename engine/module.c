@@ -128,11 +128,10 @@ static void read_segments(struct patas__image *image,
 }
 
 static void module_read(struct patas__module *module,
-                        const struct patas__loaded *loaded)
+                        const struct patas__image *image)
 {
     memset(module, 0, sizeof *module);
-    read_segments(&module->image, loaded);
-    patas__image_read(&module->image, loaded->phdrs, loaded->phdr_count);
+    module->image = *image;
     module->live = true;
     uintptr_t base = patas__os_auxv(AT_BASE_);
     uintptr_t vdso = patas__os_auxv(AT_SYSINFO_EHDR_);
@@ -234,7 +233,7 @@ static bool walk_one(void *data, const struct patas__loaded *loaded)
             return false;
         }
         module = patas__module_get(index);
-        module_read(module, loaded);
+        module_read(module, &image);
     }
     module->seen = true;
     return true;

@@ -13,8 +13,9 @@
 enum {
     PATAS__READ = 1,
     PATAS__WRITE = 2,
-    PATAS__EXEC = 4
-}; /* = PROT_* */
+    PATAS__EXEC = 4, /* = PROT_* */
+    PATAS__SOON = 8  /* all of it is used at once: no page fault each */
+};
 
 /* The raw call; returns the kernel's value (-errno on failure). */
 PATAS__HIDDEN long patas__syscall(long number, long a, long b, long c, long d,

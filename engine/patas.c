@@ -733,8 +733,8 @@ static bool batch_room(struct batch *batch)
         return true;
     uint32_t more = batch->capacity ? batch->capacity * 2 : 256;
     void *memory;
-    if (patas__os_map(more * sizeof *batch->members, PATAS__READ | PATAS__WRITE,
-                      &memory))
+    if (patas__os_map(more * sizeof *batch->members,
+                      PATAS__READ | PATAS__WRITE | PATAS__SOON, &memory))
         return false;
     if (batch->capacity) {
         size_t size = batch->capacity * sizeof *batch->members;

@@ -22,7 +22,8 @@
 #include "patas.h"
 
 enum {
-    PATAS__LOOK = 32
+    PATAS__LOOK = 48 /* bytes: what begins in the first 16 has as many behind it
+                        as the decoder likes to read at once */
 };
 
 /* All that is known of a function's first bytes. */

@@ -281,11 +281,12 @@ static bool on_boundary(const struct patas__image *image, uint64_t start,
 }
 
 static patas_status check_extent(struct patas__request *request,
-                                 const struct patas__module *module,
+                                 struct patas__module *module,
                                  patas_error *error)
 {
     struct patas__extent extent = {0};
-    if (!module || !patas__extent_find(&module->image, request->entry, &extent))
+    if (!module || !patas__extent_find_near(&module->image, request->entry,
+                                            &module->near, &extent))
         return PATAS_OK;
     if (!extent.entry && !(request->flags & PATAS_ENTRY)) {
         bool boundary =
@@ -493,7 +494,8 @@ static unsigned relocate(struct patas__request *request, bool dry,
     move->want = want;
     move->shadow_stack = shadow_stack();
     for (unsigned round = 0; round < 2; round++) {
-        if (patas__island_code(request->entry, guess, head))
+        if (move->plain ? patas__island_spare(it->entry, guess, head)
+                        : patas__island_code(it->entry, guess, head))
             return PATAS_REASON_NO_ADDRESS;
         move->to = *head;
         unsigned reason = patas__isa_host()->relocate(move);
@@ -582,8 +584,8 @@ static size_t budget_for(const struct patas__request *request, bool unlimited)
 {
     enum {
         FEW = 256,
-        MANY = 24,
-        MANY_PER = 2048
+        MANY = 8,
+        MANY_PER = 4096
     };
     if (unlimited)
         return SIZE_MAX;

@@ -17,10 +17,13 @@ enum {
 /*
  * Open addressing over the 8-byte line of the entry; 0 = empty. A slot is the
  * target's number in its low 24 bits and a tag of the hash above, so that a
- * search seldom looks at another line's record.
+ * search seldom looks at another line's record. Lines of one cache line lie
+ * side by side: a window's two lines, and the next function's, are found by
+ * one miss.
  */
 enum {
-    NUMBER_BITS = 24
+    NUMBER_BITS = 24,
+    LINES = 8 /* that lie side by side */
 };
 struct line_index {
     uint32_t mask;
@@ -68,7 +71,10 @@ uint32_t patas__mark(void)
 
 static uint32_t line_hash(uintptr_t line)
 {
-    return (uint32_t)((line * 0x9e3779b97f4a7c15u) >> 32);
+    uint32_t group = (uint32_t)((line / LINES * 0x9e3779b97f4a7c15u) >> 32);
+    uint32_t place = (uint32_t)(line % LINES);
+    /* The tag tells the lines of a group apart. */
+    return (group ^ place << 29) / LINES * LINES + place;
 }
 
 /* The hash's upper bits: the lower ones choose the place. */
@@ -115,7 +121,8 @@ static bool index_grow(void)
     void *memory;
     index_collect();
     if (book.old ||
-        patas__os_map(index_bytes(slots), PATAS__READ | PATAS__WRITE, &memory))
+        patas__os_map(index_bytes(slots),
+                      PATAS__READ | PATAS__WRITE | PATAS__SOON, &memory))
         return false;
     book.bytes += index_bytes(slots);
     struct line_index *grown = memory;

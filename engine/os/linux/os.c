@@ -24,6 +24,7 @@ enum {
     MAP_PRIVATE_ = 0x02,
     MAP_ANONYMOUS_ = 0x20,
     MAP_NORESERVE_ = 0x4000,
+    MAP_POPULATE_ = 0x8000,
     MAP_FIXED_NOREPLACE_ = 0x100000,
     PR_GET_AUXV_ = 0x41555856,
     RLIMIT_STACK_ = 3
@@ -60,8 +61,10 @@ size_t patas__os_page(void)
 
 int patas__os_map(size_t size, int prot, void **memory)
 {
-    long got = patas__syscall(__NR_mmap, 0, (long)size, prot,
-                              MAP_PRIVATE_ | MAP_ANONYMOUS_, -1, 0);
+    int flags = MAP_PRIVATE_ | MAP_ANONYMOUS_;
+    flags |= prot & PATAS__SOON ? MAP_POPULATE_ : 0;
+    long got = patas__syscall(__NR_mmap, 0, (long)size, prot & ~PATAS__SOON,
+                              flags, -1, 0);
     *memory = as_errno(got) ? NULL : (void *)got;
     return as_errno(got);
 }
