@@ -696,7 +696,7 @@ START_TEST(a_record_carries_to_the_same_instruction)
         world_make(&world, false);
         world.entry = (uintptr_t)entry;
         memcpy(entry, world.memory + AT, 128);
-        request.asked = (uintptr_t)entry;
+        request.asked = request.entry = (uintptr_t)entry;
         if (patas__prepare(&request, false, &index, &error))
             continue;
         check_record(&world, &request, patas__target_get(index));
