@@ -688,8 +688,7 @@ START_TEST(a_record_carries_to_the_same_instruction)
     chance_state = 7;
     for (unsigned i = 0; i < RECORDS; i++) {
         static struct world world;
-        struct patas__request request = {.flags = PATAS_ALLOW_TRAP,
-                                         .nth = 1};
+        struct patas__request request = {.flags = PATAS_ALLOW_TRAP, .nth = 1};
         patas_error error;
         uint32_t index;
         uint8_t *entry = code + (size_t)i * STRIDE + chance(16);
