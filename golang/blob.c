@@ -415,6 +415,7 @@ static patas_status replace(struct patas__go_call *call, uintptr_t entry,
                             uintptr_t thunk, const struct patas__go_head *head)
 {
     struct patas__request request = {.asked = entry,
+                                     .entry = entry,
                                      .flags = PATAS_ENTRY,
                                      .searched = true,
                                      .entering = head->enters};
