@@ -11,7 +11,15 @@ set(CMAKE_C_COMPILER i686-linux-gnu-gcc)
 set(CMAKE_CXX_COMPILER i686-linux-gnu-g++)
 
 set(patas_libraries /usr/i686-linux-gnu/lib)
-set(patas_foreign "${CMAKE_BINARY_DIR}/foreign")
+# try_compile() reads this file, too, in the same process but elsewhere.
+get_property(patas_trying GLOBAL PROPERTY IN_TRY_COMPILE)
+if(NOT patas_trying)
+  set(patas_foreign "${CMAKE_BINARY_DIR}/foreign")
+  set(ENV{PKG_CONFIG_SYSROOT_DIR} "${patas_foreign}")
+  set(ENV{PKG_CONFIG_LIBDIR}
+      "${patas_foreign}/usr/lib/i386-linux-gnu/pkgconfig:${patas_foreign}/usr/share/pkgconfig"
+  )
+endif()
 
 # DT_RPATH, since DT_RUNPATH says nothing of what a library needs itself.
 string(
@@ -25,8 +33,3 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
-
-set(ENV{PKG_CONFIG_LIBDIR}
-    "${patas_foreign}/usr/lib/i386-linux-gnu/pkgconfig:${patas_foreign}/usr/share/pkgconfig"
-)
-set(ENV{PKG_CONFIG_SYSROOT_DIR} "${patas_foreign}")

@@ -146,8 +146,8 @@ static void branches_decode(struct branches_pass *pass, uint64_t from,
 
     while (from < to) {
         uint64_t offset = from - code->address;
-        if (!isa->decode(code->bytes + offset, code->size - offset, from,
-                         &insn)) {
+        if (!isa->decode(code->bytes + offset, (size_t)(code->size - offset),
+                         from, &insn)) {
             from += isa->step;
             continue;
         }

@@ -64,7 +64,8 @@ static bool told_reserve(size_t more)
     for (uint32_t i = 0; i < old; i++)
         if (herald.told[i])
             *told_find(memory, size - 1,
-                       herald.told[i] & (((uint64_t)1 << TOLD_SHIFT) - 1)) =
+                       (uintptr_t)(herald.told[i] &
+                                   (((uint64_t)1 << TOLD_SHIFT) - 1))) =
                 herald.told[i];
     if (old)
         patas__os_unmap(herald.told, old * sizeof *herald.told);

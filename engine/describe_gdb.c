@@ -13,7 +13,7 @@
  */
 #include "describe.h"
 
-#include <elf.h>
+#include "native.h"
 
 enum {
     FILE_PIECES = 8192,  /* sections of one file stay below SHN_LORESERVE */
@@ -123,8 +123,9 @@ static void lay_out(struct file *file)
     }
     /* The names of sections come last among the strings. */
     file->strings += sizeof "\0.text\0.symtab\0.strtab\0.eh_frame";
-    file->symbols_at = sizeof(Elf64_Ehdr) + file->sections * sizeof(Elf64_Shdr);
-    file->strings_at = file->symbols_at + file->symbols * sizeof(Elf64_Sym);
+    file->symbols_at =
+        sizeof(NATIVE(Ehdr)) + file->sections * sizeof(NATIVE(Shdr));
+    file->strings_at = file->symbols_at + file->symbols * sizeof(NATIVE(Sym));
     file->frames_at = (file->strings_at + file->strings + 7) & ~(size_t)7;
     file->room = file->frames_at + FRAME_COMMON + file->count * FILE_FRAME_MAX +
                  sizeof(uint32_t);
@@ -139,23 +140,24 @@ static uint32_t put_string(struct file *file, size_t *at, const char *text)
     return (uint32_t)where;
 }
 
-static Elf64_Shdr *section(struct file *file, size_t index)
+static NATIVE(Shdr) * section(struct file *file, size_t index)
 {
-    return (Elf64_Shdr *)(void *)(file->memory + sizeof(Elf64_Ehdr)) + index;
+    return (NATIVE(Shdr) *)(void *)(file->memory + sizeof(NATIVE(Ehdr))) +
+           index;
 }
 
 static void put_header(struct file *file)
 {
-    *(Elf64_Ehdr *)(void *)file->memory = (Elf64_Ehdr){
-        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
-                    EV_CURRENT, ELFOSABI_NONE},
+    *(NATIVE(Ehdr) *)(void *)file->memory = (NATIVE(Ehdr)){
+        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, NATIVE_CLASS,
+                    ELFDATA2LSB, EV_CURRENT, ELFOSABI_NONE},
         .e_type = ET_EXEC,
         .e_machine = patas__isa_host()->machine,
         .e_version = EV_CURRENT,
-        .e_shoff = sizeof(Elf64_Ehdr),
-        .e_ehsize = sizeof(Elf64_Ehdr),
-        .e_shentsize = sizeof(Elf64_Shdr),
-        .e_shnum = (Elf64_Half)file->sections,
+        .e_shoff = sizeof(NATIVE(Ehdr)),
+        .e_ehsize = sizeof(NATIVE(Ehdr)),
+        .e_shentsize = sizeof(NATIVE(Shdr)),
+        .e_shnum = (NATIVE(Half))file->sections,
         .e_shstrndx = SECTION_STRINGS,
     };
 }
@@ -165,14 +167,14 @@ static void put_symbols(struct file *file)
 {
     char name[FILE_NAME_MAX];
     size_t at = 1, text = SECTION_TEXT - 1, names;
-    Elf64_Sym *symbol =
-        (Elf64_Sym *)(void *)(file->memory + file->symbols_at) + 1;
+    NATIVE(Sym) *symbol =
+        (NATIVE(Sym) *)(void *)(file->memory + file->symbols_at) + 1;
     for (size_t i = 0; i < file->count; i++) {
         const struct patas__piece *piece = &file->pieces[i];
         if (!in_a_section(piece))
             continue;
         if (begins_section(file->pieces, i))
-            *section(file, ++text) = (Elf64_Shdr){
+            *section(file, ++text) = (NATIVE(Shdr)){
                 .sh_type = SHT_NOBITS,
                 .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
                 .sh_addr = piece->code,
@@ -181,34 +183,34 @@ static void put_symbols(struct file *file)
             };
         section(file, text)->sh_size += piece->size;
         patas__describe_name(piece, name, sizeof name);
-        *symbol++ = (Elf64_Sym){
+        *symbol++ = (NATIVE(Sym)){
             .st_name = put_string(file, &at, name),
             .st_info = ELF64_ST_INFO(STB_LOCAL, STT_FUNC),
-            .st_shndx = (Elf64_Section)text,
+            .st_shndx = (NATIVE(Section))text,
             .st_value = piece->code,
             .st_size = piece->size,
         };
     }
     names = put_string(file, &at, ".text");
     for (size_t i = SECTION_TEXT; i <= text; i++)
-        section(file, i)->sh_name = (Elf64_Word)names;
-    *section(file, SECTION_SYMBOLS) = (Elf64_Shdr){
+        section(file, i)->sh_name = (NATIVE(Word))names;
+    *section(file, SECTION_SYMBOLS) = (NATIVE(Shdr)){
         .sh_name = put_string(file, &at, ".symtab"),
         .sh_type = SHT_SYMTAB,
         .sh_offset = file->symbols_at,
-        .sh_size = file->symbols * sizeof(Elf64_Sym),
+        .sh_size = file->symbols * sizeof(NATIVE(Sym)),
         .sh_link = SECTION_STRINGS,
-        .sh_info = (Elf64_Word)file->symbols,
-        .sh_addralign = 8,
-        .sh_entsize = sizeof(Elf64_Sym),
+        .sh_info = (NATIVE(Word))file->symbols,
+        .sh_addralign = sizeof(uintptr_t),
+        .sh_entsize = sizeof(NATIVE(Sym)),
     };
-    *section(file, SECTION_FRAMES) = (Elf64_Shdr){
+    *section(file, SECTION_FRAMES) = (NATIVE(Shdr)){
         .sh_name = put_string(file, &at, ".eh_frame"),
         .sh_type = SHT_PROGBITS,
         .sh_offset = file->frames_at,
-        .sh_addralign = 8,
+        .sh_addralign = sizeof(uintptr_t),
     };
-    *section(file, SECTION_STRINGS) = (Elf64_Shdr){
+    *section(file, SECTION_STRINGS) = (NATIVE(Shdr)){
         .sh_name = put_string(file, &at, ".strtab"),
         .sh_type = SHT_STRTAB,
         .sh_offset = file->strings_at,
@@ -253,14 +255,15 @@ static void put_frame(struct file *file, const struct patas__piece *piece,
                       const struct patas__head_frame *frame)
 {
     uint8_t *at = file->memory + file->frames_at + file->frames;
-    size_t size = (4 + 4 + 8 + 8 + 1 + (size_t)frame->size + 7) & ~(size_t)7;
+    const uintptr_t range[] = {piece->code, frame->covers};
+    size_t size = (8 + sizeof range + 1 + (size_t)frame->size + 7) & ~(size_t)7;
     if (!frame->covers)
         return;
     patas__store32(at, (uint32_t)size - 4);
     patas__store32(at + 4, (uint32_t)file->frames + 4); /* back to the CIE */
-    patas__store64(at + 8, piece->code);
-    patas__store64(at + 16, frame->covers);
-    memcpy(at + 25, frame->program, frame->size); /* the rest is DW_CFA_nop */
+    memcpy(at + 8, range, sizeof range);
+    /* No augmentation, and behind the program all is DW_CFA_nop. */
+    memcpy(at + 8 + sizeof range + 1, frame->program, frame->size);
     file->frames += size;
 }
 

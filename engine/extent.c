@@ -382,8 +382,8 @@ static uint64_t extent_walk_code(const struct patas__image *image,
     while (at < limit) {
         struct patas__insn insn;
         uint64_t offset = at - code->address;
-        if (!image->isa->decode(code->bytes + offset, code->size - offset, at,
-                                &insn) ||
+        if (!image->isa->decode(code->bytes + offset,
+                                (size_t)(code->size - offset), at, &insn) ||
             insn.length > limit - at)
             break;
         at += insn.length;
@@ -474,8 +474,8 @@ static uint64_t extent_filler(const struct patas__image *image,
     while (at < limit) {
         uint64_t offset = at - code->address;
         /* More bytes than one instruction has: the decoder is quicker then. */
-        if (!image->isa->decode(code->bytes + offset, code->size - offset, at,
-                                &insn) ||
+        if (!image->isa->decode(code->bytes + offset,
+                                (size_t)(code->size - offset), at, &insn) ||
             !insn.padding || insn.landing_pad || insn.length > limit - at)
             break;
         at += insn.length;

@@ -4,7 +4,7 @@
  *
  *     this process                      helper (shares memory and files)
  *     ------------                      ------
- *     who blocks SIGILL or SIGTRAP?
+ *     who blocks a trap's signal?
  *     nobody: done
  *     clone, phase = GO  ------------>  seize and interrupt each that blocks
  *     waits                             each has stopped: move its PC if it
@@ -140,7 +140,7 @@ static void phase_set(int *phase, int from, int to)
 
 struct task_look {
     bool gone;   /* or a zombie */
-    bool blocks; /* SIGILL or SIGTRAP */
+    bool blocks; /* a signal of a trap */
     bool kernel; /* a thread of the kernel's in our process: io_uring */
 };
 
@@ -218,6 +218,12 @@ static bool task_is_worker(int tasks, int tid)
     return (hold_number(text + at, 10) & 0x4010) != 0;
 }
 
+static bool hold_blocks(uint64_t mask)
+{
+    return mask & (PATAS__SIGNAL_BIT(patas__trap_signals[0]) |
+                   PATAS__SIGNAL_BIT(patas__trap_signals[1]));
+}
+
 static void task_line(const char *line, struct task_look *look)
 {
     if (begins(line, "Name:\tiou-") || begins(line, "Name:\tvhost-"))
@@ -225,7 +231,7 @@ static void task_line(const char *line, struct task_look *look)
     else if (begins(line, "State:\tZ") || begins(line, "State:\tX"))
         look->gone = true;
     else if (begins(line, "SigBlk:\t"))
-        look->blocks = (hold_number(line + 8, 16) & PATAS__TRAP_SIGNALS) != 0;
+        look->blocks = hold_blocks(hold_number(line + 8, 16));
 }
 
 /* Line by line, since a list of groups makes the file as long as it likes. */
@@ -414,7 +420,7 @@ static bool hold_seize(struct holder *holder, int tid)
 
 /*
  * A stop: the interruption, a stop of the whole process, or a signal that is
- * about to be delivered and will be when we detach. With SIGILL or SIGTRAP the
+ * about to be delivered and will be when we detach. With a trap's signal the
  * thread already met a trap: the PC is the handler's business.
  */
 static bool hold_stopped(struct holder *holder, struct held_thread *thread,
@@ -429,7 +435,7 @@ static bool hold_stopped(struct holder *holder, struct held_thread *thread,
     }
     thread->stage = HELD_STOPPED;
     thread->signal = status >> 16 ? 0 : (uint8_t)(status >> 8);
-    if (thread->signal == PATAS__SIGILL || thread->signal == PATAS__SIGTRAP)
+    if (patas__trap_raises(thread->signal))
         return true;
     failed = patas__thread_pc(thread->tid, &pc);
     to = failed ? 0 : holder->carry(pc);

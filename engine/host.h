@@ -2,8 +2,8 @@
 /*
  * What the engine asks of the processor that it runs on, under this system: one
  * file answers, isa/FOLDER/linux_CPU.c, chosen by the build (and with it
- * linux.c of the same folder, for what several processors share). Everything
- * else in a folder of isa/ is pure.
+ * linux_CPU_*.c, if there are any). Everything else in a folder of isa/ is
+ * pure.
  *
  * Some of it is declared where it is used: patas__syscall(), patas__os_thread()
  * and patas__os_shadow_stack() in os.h, patas__trap_bytes() in trap.h.
@@ -51,14 +51,19 @@ enum {
 /* Bit of a signal in the kernel's 64-bit set. */
 #define PATAS__SIGNAL_BIT(number) (UINT64_C(1) << ((number)-1))
 
-/* A thread with one of these blocked is killed by a trap. */
-#define PATAS__TRAP_SIGNALS \
-    (PATAS__SIGNAL_BIT(PATAS__SIGILL) | PATAS__SIGNAL_BIT(PATAS__SIGTRAP))
+/* What the bytes that patas plants raise. A thread with one of the two blocked
+ * is killed by a trap. */
+PATAS__HIDDEN extern const uint8_t patas__trap_signals[2];
 
-/* rt_sigaction's structure (x86-64, and every other one with a restorer). */
+static inline bool patas__trap_raises(int number)
+{
+    return number == patas__trap_signals[0] || number == patas__trap_signals[1];
+}
+
+/* rt_sigaction's structure (x86, and every other one with a restorer). */
 struct patas__action {
     uintptr_t handler;  /* a function, or one of PATAS__SIG_* */
-    uint64_t flags;     /* PATAS__SA_* */
+    uintptr_t flags;    /* PATAS__SA_* */
     uintptr_t restorer; /* what the handler returns to */
     uint64_t mask;      /* blocked meanwhile */
 };
@@ -75,6 +80,9 @@ enum {
 #define PATAS__SA_RESTART   UINT64_C(0x10000000)
 #define PATAS__SA_NODEFER   UINT64_C(0x40000000)
 #define PATAS__SA_RESETHAND UINT64_C(0x80000000)
+
+/* Flags that the C library adds to those of an action by itself. */
+PATAS__HIDDEN extern const uintptr_t patas__libc_flags;
 
 /* How siginfo_t begins. A code above 0 is the kernel's own; others came from
  * kill(), sigqueue(), a timer (sigaction(2), si_code). */

@@ -179,6 +179,9 @@ static void image_take(struct patas__image *image,
     case DT_STRSZ:
         image->strtab_size = value;
         break;
+    case DT_PLTGOT:
+        image->plt_got = image_rebase(image, value);
+        break;
     case DT_VERSYM:
         image->versym = image_rebase(image, value);
         break;

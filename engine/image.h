@@ -53,6 +53,7 @@ struct patas__image {
     uint64_t eh_frame; /* address; walked where there is no eh_table */
     struct patas__relocs relocs[3];      /* DT_JMPREL, DT_RELA, DT_REL */
     uint64_t plt_got_start, plt_got_end; /* range holding GOT slots, or 0 */
+    uint64_t plt_got; /* what PLT stubs of i386 count from (DT_PLTGOT), or 0 */
     /* Where the IFUNC resolvers of .dynsym are, sorted, relative to `start`.
      * More than fit: ifunc_count is above PATAS__IFUNCS_MAX. */
     uint32_t ifuncs[PATAS__IFUNCS_MAX];

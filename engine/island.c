@@ -27,8 +27,10 @@ enum {
 #define GIB  ((uintptr_t)1 << 30)
 #define MIB  ((uintptr_t)1 << 20)
 #define STUB (patas__isa_host()->stub)
-#define LOW  ((uintptr_t)0x10000) /* vm.mmap_min_addr */
-#define HIGH (patas__user_top - UNIT)
+/* A displacement has 32 bits: it goes around where an address has no more. */
+#define AROUND (UINTPTR_MAX == UINT32_MAX)
+#define LOW    ((uintptr_t)0x10000) /* vm.mmap_min_addr */
+#define HIGH   (patas__user_top - UNIT)
 
 struct unit {
     uintptr_t base;
@@ -389,7 +391,7 @@ static bool unit_find(struct unit *unit, const struct patas__reach *reach,
 {
     if (!unit_writable(unit))
         return false;
-    int64_t low = (int64_t)(unit->base - reach->origin);
+    int64_t low = (intptr_t)(unit->base - reach->origin);
     for (int64_t block = low & ~(int64_t)0xffff;
          block < low + (int64_t)unit->size; block += 0x10000) {
         if (block < INT32_MIN || block > INT32_MAX - 0xffff)
@@ -410,17 +412,23 @@ static unsigned trap_mask(const struct patas__reach *reach)
     return mask;
 }
 
-/* The top displacement bytes that new units are mapped for, nearest first:
- * every one is a trap byte, positive ones before negative. */
-static unsigned top_bytes(uint8_t tops[16], bool trap)
+static unsigned top_distance(uint8_t top)
 {
-    static const uint8_t order[] = {0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e,
-                                    0x1f, 0x27, 0xd6, 0x2f, 0xcc, 0xce,
-                                    0x37, 0x3f, 0x60, 0x61};
-    unsigned count = 0;
-    for (unsigned i = 0; i < sizeof order; i++)
-        if (!trap || patas__trap_is(order[i]))
-            tops[count++] = order[i];
+    return top < 0x80 ? top : 0x100u - top;
+}
+
+/* The top displacement bytes that new units are mapped for, nearest first:
+ * every one is a trap byte. */
+static unsigned top_bytes(uint8_t tops[16])
+{
+    unsigned count;
+    const uint8_t *traps = patas__trap_bytes(&count);
+    for (unsigned i = 0; i < count; i++) {
+        unsigned at = i;
+        for (; at && top_distance(tops[at - 1]) > top_distance(traps[i]); at--)
+            tops[at] = tops[at - 1];
+        tops[at] = traps[i];
+    }
     return count;
 }
 
@@ -460,6 +468,14 @@ static struct unit *unit_under_top(uintptr_t origin, uint8_t top,
     return NULL;
 }
 
+/* [*from, *to): what is within `reach` of `origin`. */
+static void reach_bounds(uintptr_t origin, uintptr_t reach, uintptr_t *from,
+                         uintptr_t *to)
+{
+    *from = !AROUND && origin > reach + LOW ? origin - reach : LOW;
+    *to = !AROUND && origin + reach < HIGH ? origin + reach : HIGH;
+}
+
 /*
  * A crowded neighbourhood: the lowest hole of `size` bytes within reach of
  * `origin`, by the list of mappings. 0 if there is none, or no list.
@@ -469,9 +485,8 @@ static uintptr_t hole_find(uintptr_t origin, uintptr_t size)
     enum {
         NO_MORE = 2
     };
-    const uintptr_t reach = 2 * GIB - 256 * MIB;
-    uintptr_t at = origin > reach + LOW ? origin - reach : LOW;
-    uintptr_t end = origin + reach < HIGH ? origin + reach : HIGH;
+    uintptr_t at, end;
+    reach_bounds(origin, 2 * GIB - 256 * MIB, &at, &end);
     while (at < end) {
         struct patas__region region;
         int err = patas__os_region_next(at, &region);
@@ -519,8 +534,8 @@ static unsigned stub_free(const struct patas__reach *reach, bool dry,
     (void)patas__trap_bytes(&traps); /* which they are is tried out once */
     if (*last < land.count && unit_find(&land.units[*last], reach, &at))
         return stub_done(&land.units[*last], at, dry, stub);
-    uintptr_t low = reach->origin > 2 * GIB ? reach->origin - 2 * GIB : 0;
-    uintptr_t high = reach->origin + 2 * GIB;
+    uintptr_t low, high;
+    reach_bounds(reach->origin, 2 * GIB, &low, &high);
     for (uint32_t i = unit_above(low);
          i < land.count && land.units[i].base < high; i++)
         if (!land.units[i].tight && unit_find(&land.units[i], reach, &at)) {
@@ -528,8 +543,7 @@ static unsigned stub_free(const struct patas__reach *reach, bool dry,
             return stub_done(&land.units[i], at, dry, stub);
         }
     uint8_t tops[16];
-    bool trap = reach->kind[3] == PATAS__BYTE_TRAP;
-    unsigned count = top_bytes(tops, trap);
+    unsigned count = top_bytes(tops);
     for (unsigned i = 0; i < count; i++) {
         struct unit *unit = unit_under_top(reach->origin, tops[i], reach);
         if (!unit)
@@ -571,7 +585,7 @@ static bool fixed_range(const struct patas__reach *reach, uintptr_t *low,
     *high = *low + ((uintptr_t)1 << (8 * freedom));
     bool wrapped =
         displacement < 0 ? *low > reach->origin : *low < reach->origin;
-    return !wrapped && *low >= LOW && *high <= HIGH && *high > *low;
+    return (AROUND || !wrapped) && *low >= LOW && *high <= HIGH && *high > *low;
 }
 
 /* First place for a stub in [from, to) of a unit. */
@@ -686,7 +700,7 @@ static bool near(const struct unit *unit, uintptr_t origin, bool plain)
 {
     uintptr_t distance =
         unit->base > origin ? unit->base - origin : origin - unit->base;
-    return distance < 2 * GIB - (plain ? 1 : 256) * MIB;
+    return AROUND || distance < 2 * GIB - (plain ? 1 : 256) * MIB;
 }
 
 static bool code_in(uint32_t index, size_t size, uintptr_t *code)
@@ -741,7 +755,7 @@ static int code_in_new_unit(uintptr_t origin, size_t size, uintptr_t *code)
         NO_MEMORY = 12
     };
     uint8_t tops[16];
-    unsigned count = top_bytes(tops, false);
+    unsigned count = top_bytes(tops);
     for (unsigned i = 0; i < count; i++) {
         struct unit *unit = unit_under_top(origin, tops[i], NULL);
         if (unit &&
@@ -798,12 +812,12 @@ void patas__island_free(uintptr_t code, size_t size)
 /* ---- slots ----------------------------------------------------------------
  */
 
-/* rip-relative reach, with room for the unit's own size on both sides. */
+/* Reach relative to the PC, with room for the unit's own size on both sides. */
 static bool slot_reaches(const struct pool *pool, uintptr_t stub)
 {
     uintptr_t distance =
         pool->base > stub ? pool->base - stub : stub - pool->base;
-    return distance < 2 * GIB - 2 * UNIT;
+    return AROUND || distance < 2 * GIB - 2 * UNIT;
 }
 
 static uintptr_t *slot_from(struct pool *pool)
@@ -891,18 +905,8 @@ void patas__island_slot_free(uintptr_t *slot)
 /* ---- writing --------------------------------------------------------------
  */
 
-int patas__island_write(uintptr_t code, const void *bytes, size_t size)
+static int write_sealed(uintptr_t code, const void *bytes, size_t size)
 {
-    enum {
-        FAULT = 14
-    };
-    struct unit *unit = unit_at(code);
-    if (!unit)
-        return FAULT;
-    if (unit->open) {
-        memcpy((void *)code, bytes, size);
-        return 0;
-    }
     int err = 0;
     if (!land.mem_is_open) {
         err = patas__os_mem_open(&land.mem_fd);
@@ -914,12 +918,62 @@ int patas__island_write(uintptr_t code, const void *bytes, size_t size)
     return err;
 }
 
+int patas__island_write(uintptr_t code, const void *bytes, size_t size)
+{
+    enum {
+        FAULT = 14
+    };
+    struct unit *unit = unit_at(code);
+    if (!unit)
+        return FAULT;
+    if (!unit->open)
+        return write_sealed(code, bytes, size);
+    memcpy((void *)code, bytes, size);
+    return 0;
+}
+
+/* What is denied now was not when the first unit was tried: a copy that is
+ * executable from its beginning takes this one's place. */
+static int seal_copy(const struct unit *unit)
+{
+    void *copy;
+    int err = patas__os_map(unit->size, PATAS__READ | PATAS__EXEC, &copy);
+    if (err)
+        return err;
+    err = write_sealed((uintptr_t)copy, (const void *)unit->base, unit->size);
+    if (!err)
+        err = patas__os_move(copy, unit->size, unit->base);
+    if (err)
+        patas__os_unmap(copy, unit->size);
+    land.born_sealed |= !err;
+    return err;
+}
+
+/* Units `from` to `to`, which are one behind the other. */
+static int seal_run(uint32_t from, uint32_t to)
+{
+    enum {
+        PERM = 1,
+        DENIED = 13
+    };
+    const struct unit *first = &land.units[from], *last = &land.units[to - 1];
+    int err = patas__os_protect((void *)first->base,
+                                last->base + last->size - first->base,
+                                PATAS__READ | PATAS__EXEC);
+    if (err != PERM && err != DENIED)
+        return err;
+    err = 0;
+    for (uint32_t i = from; i < to && !err; i++)
+        err = seal_copy(&land.units[i]);
+    return err;
+}
+
 int patas__island_publish(void)
 {
     int err = 0;
     for (uint32_t i = 0; i < land.count && land.open && !err;) {
         uint32_t run = i;
-        uintptr_t at = land.units[i].base, end = at;
+        uintptr_t end = land.units[i].base;
         while (run < land.count && land.units[run].open &&
                land.units[run].base == end)
             end += land.units[run++].size;
@@ -927,8 +981,7 @@ int patas__island_publish(void)
             i++;
             continue;
         }
-        err =
-            patas__os_protect((void *)at, end - at, PATAS__READ | PATAS__EXEC);
+        err = seal_run(i, run);
         for (; i < run && !err; i++) {
             land.units[i].open = false;
             land.open--;

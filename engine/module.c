@@ -4,10 +4,9 @@
  */
 #include "module.h"
 
+#include "native.h"
 #include "os.h"
 #include "table.h"
-
-#include <elf.h>
 
 enum {
     MODULE_NO_MEMORY = 12,
@@ -81,13 +80,13 @@ static void find_twice(struct patas__module *module)
 {
     const struct patas__image *image = &module->image;
     const uint8_t *symbols = patas__image_bytes(
-        image, image->symtab, image->symtab_count * sizeof(Elf64_Sym));
+        image, image->symtab, image->symtab_count * sizeof(NATIVE(Sym)));
     const uint8_t *strings =
         patas__image_bytes(image, image->strtab, image->strtab_size);
     if (!symbols || !strings)
         return;
     for (uint64_t i = 0; i < image->symtab_count; i++) {
-        Elf64_Sym symbol;
+        NATIVE(Sym) symbol;
         memcpy(&symbol, symbols + i * sizeof symbol, sizeof symbol);
         if (!symbol.st_value || symbol.st_name >= image->strtab_size)
             continue;
@@ -104,7 +103,7 @@ static void find_twice(struct patas__module *module)
 static void read_segments(struct patas__image *image,
                           const struct patas__loaded *loaded)
 {
-    const Elf64_Phdr *phdrs = loaded->phdrs;
+    const NATIVE(Phdr) *phdrs = loaded->phdrs;
     image->bias = loaded->bias;
     image->isa = patas__isa_host();
     image->start = UINT64_MAX;
@@ -137,7 +136,7 @@ static void module_read(struct patas__module *module,
     uintptr_t vdso = patas__os_auxv(AT_SYSINFO_EHDR_);
     uintptr_t entry = patas__os_auxv(AT_ENTRY_);
     if (base && module_covers(module, base)) {
-        Elf64_Ehdr header;
+        NATIVE(Ehdr) header;
         module->loader = true;
         if (!patas__os_read(base, &header, sizeof header))
             module->start_code = base + header.e_entry;

@@ -34,6 +34,8 @@ PATAS__HIDDEN int patas__os_map(size_t size, int prot, void **memory);
 PATAS__HIDDEN int patas__os_map_at(uintptr_t address, size_t size, int prot);
 PATAS__HIDDEN int patas__os_unmap(void *memory, size_t size);
 PATAS__HIDDEN int patas__os_protect(void *memory, size_t size, int prot);
+/* Moves a mapping, in one step, to where another one of that size was. */
+PATAS__HIDDEN int patas__os_move(void *memory, size_t size, uintptr_t to);
 
 /* One mapping of this process. */
 struct patas__region {

@@ -679,18 +679,19 @@ unsigned patas_mark(void)
 
 static patas_batch *batch_handle(uint32_t index, uint32_t generation)
 {
-    return (patas_batch *)(uintptr_t)((uint64_t)generation << 32 | index);
+    return (patas_batch *)patas__handle_make(index, generation);
 }
 
 static struct batch *batch_get(const patas_batch *batch)
 {
-    uint64_t value = (uintptr_t)batch;
-    uint32_t index = (uint32_t)value;
+    uintptr_t handle = (uintptr_t)batch;
+    uint32_t index = patas__handle_number(handle);
     if (!index || index >= engine.batches.count)
         return NULL;
     struct batch *record =
         patas__table_at(&engine.batches, sizeof(struct batch), index);
-    return record->open && record->generation == value >> 32 ? record : NULL;
+    return record->open && patas__handle_is(handle, record->generation) ? record
+                                                                        : NULL;
 }
 
 static uint32_t batch_record(void)

@@ -49,30 +49,20 @@ static patas_status refuse(patas_error *error, patas_status status,
 /* The first module that exports `name`, as the loader would search. */
 static uintptr_t find_export(const char *name)
 {
-    enum {
-        SYMBOL = 24,
-        VALUE = 8,
-        SECTION = 6,
-        INFO = 4
-    }; /* Elf64_Sym */
     size_t length = strlen(name) + 1;
     for (uint32_t i = 1; i < patas__module_count(); i++) {
         const struct patas__module *module = patas__module_get(i);
         const struct patas__image *image = &module->image;
-        const uint8_t *symbols, *strings;
-        symbols = patas__image_bytes(image, image->symtab,
-                                     image->symtab_count * SYMBOL);
-        strings = patas__image_bytes(image, image->strtab, image->strtab_size);
-        if (!module->live || module->vdso || !symbols || !strings)
+        const uint8_t *strings =
+            patas__image_bytes(image, image->strtab, image->strtab_size);
+        struct patas__symbol symbol;
+        if (!module->live || module->vdso || !strings)
             continue;
-        for (uint64_t k = 0; k < image->symtab_count; k++) {
-            const uint8_t *symbol = symbols + k * SYMBOL;
-            uint32_t at = patas__load32(symbol);
-            if (!patas__load16(symbol + SECTION) || at >= image->strtab_size ||
-                length > image->strtab_size - at ||
-                memcmp(strings + at, name, length))
-                continue;
-            return (uintptr_t)(image->bias + patas__load64(symbol + VALUE));
+        for (uint64_t k = 0; patas__image_symbol(image, k, &symbol); k++) {
+            if (symbol.defined && symbol.name < image->strtab_size &&
+                length <= image->strtab_size - symbol.name &&
+                !memcmp(strings + symbol.name, name, length))
+                return (uintptr_t)symbol.address;
         }
     }
     return 0;
@@ -494,8 +484,8 @@ static unsigned relocate(struct patas__request *request, bool dry,
     move->want = want;
     move->shadow_stack = shadow_stack();
     for (unsigned round = 0; round < 2; round++) {
-        if (move->plain ? patas__island_spare(it->entry, guess, head)
-                        : patas__island_code(it->entry, guess, head))
+        if (move->plain ? patas__island_spare(request->entry, guess, head)
+                        : patas__island_code(request->entry, guess, head))
             return PATAS_REASON_NO_ADDRESS;
         move->to = *head;
         unsigned reason = patas__isa_host()->relocate(move);
@@ -754,7 +744,7 @@ static patas_status write_gap(struct patas__request *request,
                               patas_error *error)
 {
     struct patas__edit edit = {
-        .address = request->gap, .size = JUMP, .check = JUMP};
+        .address = request->gap, .size = (uint8_t)JUMP, .check = (uint8_t)JUMP};
     memcpy(edit.before, (const void *)request->gap, JUMP);
     patas__isa_host()->put_jump(edit.after, request->gap, request->stub);
     /* Nobody executes padding: two stores are as good as one, and the stub

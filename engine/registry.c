@@ -270,21 +270,20 @@ uintptr_t patas__registry_unpatched(uintptr_t function)
 
 patas_patch *patas__handle(uint32_t index)
 {
-    uint64_t generation = patas__patch_get(index)->generation;
-    return (patas_patch *)(uintptr_t)(generation << 32 | index);
+    return (patas_patch *)patas__handle_make(
+        index, patas__patch_get(index)->generation);
 }
 
 uint32_t patas__handle_index(const patas_patch *patch)
 {
-    uint64_t value = (uintptr_t)patch;
-    uint32_t index = (uint32_t)value;
-    uint32_t generation = (uint32_t)(value >> 32);
+    uintptr_t handle = (uintptr_t)patch;
+    uint32_t index = patas__handle_number(handle);
     if (!index ||
         index >= __atomic_load_n(&book.patches.count, __ATOMIC_ACQUIRE))
         return 0;
     const struct patas__patch *record = patas__patch_get(index);
     return __atomic_load_n(&record->target, __ATOMIC_ACQUIRE) &&
-                   record->generation == generation &&
+                   patas__handle_is(handle, record->generation) &&
                    !(record->flags & PATAS__GHOST)
                ? index
                : 0;
@@ -419,7 +418,7 @@ static uint32_t take_record(void)
     uint32_t index = book.free_patches;
     if (index)
         book.free_patches = patas__patch_get(index)->below;
-    else
+    else if (!((uint64_t)book.patches.count >> PATAS__HANDLE_BITS))
         index = patas__table_add(&book.patches, sizeof(struct patas__patch));
     return index;
 }

@@ -121,7 +121,8 @@ static inline uintptr_t patas__target_head(const struct patas__target *target)
  * the jump's two. */
 static inline uintptr_t patas__target_gap(const struct patas__target *target)
 {
-    return target->entry + 2 + (uintptr_t)(intptr_t)(int8_t)target->after;
+    intptr_t rel8 = (int8_t)target->after;
+    return target->entry + 2 + (uintptr_t)rel8;
 }
 PATAS__HIDDEN uintptr_t *patas__target_slot(const struct patas__target *target);
 
@@ -159,6 +160,28 @@ PATAS__HIDDEN bool patas__stack_empty(uint32_t target);
 
 /* Is there no patch at all, but ghosts? */
 PATAS__HIDDEN bool patas__stack_unused(uint32_t target);
+
+/*
+ * A handle is the number of a record and as many bits of its generation as a
+ * pointer has room for: where it has 32, the handle of a record that was used
+ * 4 096 times since is taken for its newest one.
+ */
+enum {
+    PATAS__HANDLE_BITS = sizeof(uintptr_t) == 8 ? 32 : 20
+};
+static inline uintptr_t patas__handle_make(uint32_t index, uint32_t generation)
+{
+    return (uintptr_t)generation << PATAS__HANDLE_BITS | index;
+}
+static inline uint32_t patas__handle_number(uintptr_t handle)
+{
+    return (uint32_t)(handle & (((uint64_t)1 << PATAS__HANDLE_BITS) - 1));
+}
+static inline bool patas__handle_is(uintptr_t handle, uint32_t generation)
+{
+    return handle >> PATAS__HANDLE_BITS ==
+           (generation & UINTPTR_MAX >> PATAS__HANDLE_BITS);
+}
 
 PATAS__HIDDEN patas_patch *patas__handle(uint32_t index);
 /* 0 for a stale or foreign handle. */

@@ -20,8 +20,8 @@ bool patas__target_decode(const struct patas__image *image, uint64_t address,
     if (!code)
         return false;
     uint64_t offset = address - code->address;
-    return image->isa->decode(code->bytes + offset, code->size - offset,
-                              address, insn);
+    return image->isa->decode(code->bytes + offset,
+                              (size_t)(code->size - offset), address, insn);
 }
 
 bool patas__target_first(const struct patas__image *image, uint64_t address,

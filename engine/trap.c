@@ -2,7 +2,7 @@
 /*
  * The trap handler, and who had the signals before.
  *
- *     SIGILL, SIGTRAP ---> ours --- an address of ours? ---> carried, done
+ *     a trap's signal ---> ours --- an address of ours? ---> carried, done
  *                            |
  *                            '--- else ---> the program's own action
  *
@@ -30,21 +30,21 @@ enum {
 };
 
 struct chain {
-    uint64_t count;
+    uintptr_t count;
     struct patas__action level[CHAIN_LEVELS];
 };
 enum {
-    CHAIN_WORDS = sizeof(struct chain) / sizeof(uint64_t)
+    CHAIN_WORDS = sizeof(struct chain) / sizeof(uintptr_t)
 };
 
 /* Readers take copy[turn % 2]; a writer fills the other one and then counts
  * `turn` up. Whoever reads and finds `turn` as it was has read one chain. */
 struct chain_cell {
-    uint64_t turn;
+    uintptr_t turn;
     struct chain copy[2];
 };
 
-static struct chain_cell trap_chain[2]; /* SIGILL, SIGTRAP */
+static struct chain_cell trap_chain[2]; /* patas__trap_signals */
 static int chain_writer;                /* pid of the one who writes, or 0 */
 static int armed_pid;                   /* the process that installed it */
 static uint64_t carried;
@@ -100,10 +100,10 @@ bool patas__trap_readable(uintptr_t address)
 
 static struct chain_cell *chain_of(int number)
 {
-    return &trap_chain[number == PATAS__SIGTRAP];
+    return &trap_chain[number == patas__trap_signals[1]];
 }
 
-static void chain_copy(uint64_t *to, const uint64_t *from)
+static void chain_copy(uintptr_t *to, const uintptr_t *from)
 {
     for (unsigned i = 0; i < CHAIN_WORDS; i++)
         __atomic_store_n(&to[i], __atomic_load_n(&from[i], __ATOMIC_RELAXED),
@@ -112,11 +112,12 @@ static void chain_copy(uint64_t *to, const uint64_t *from)
 
 static void chain_read(struct chain_cell *cell, struct chain *chain)
 {
-    uint64_t turn, now = __atomic_load_n(&cell->turn, __ATOMIC_ACQUIRE);
+    uintptr_t turn, now = __atomic_load_n(&cell->turn, __ATOMIC_ACQUIRE);
 
     do {
         turn = now;
-        chain_copy((uint64_t *)chain, (const uint64_t *)&cell->copy[turn % 2]);
+        chain_copy((uintptr_t *)chain,
+                   (const uintptr_t *)&cell->copy[turn % 2]);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         now = __atomic_load_n(&cell->turn, __ATOMIC_RELAXED);
     } while (now != turn);
@@ -124,10 +125,10 @@ static void chain_read(struct chain_cell *cell, struct chain *chain)
 
 static void chain_write(struct chain_cell *cell, const struct chain *chain)
 {
-    uint64_t turn = cell->turn + 1;
+    uintptr_t turn = cell->turn + 1;
 
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    chain_copy((uint64_t *)&cell->copy[turn % 2], (const uint64_t *)chain);
+    chain_copy((uintptr_t *)&cell->copy[turn % 2], (const uintptr_t *)chain);
     __atomic_store_n(&cell->turn, turn, __ATOMIC_RELEASE);
 }
 
@@ -286,10 +287,9 @@ static void trap_default(int number, struct patas__signal_info *info,
 }
 
 static patas_fn trap_chained(int number, struct patas__signal_info *info,
-                             void *context)
+                             void *context, uintptr_t depth)
 {
-    struct patas__action action =
-        chain_take(number, patas__frame_depth(context));
+    struct patas__action action = chain_take(number, depth);
 
     /* SIG_IGN does not cover what the kernel itself raises. */
     if (action.handler == PATAS__SIG_IGN && info->code <= 0)
@@ -310,17 +310,21 @@ patas__trap_handle(int number, struct patas__signal_info *info, void *context)
 {
     uintptr_t pc = patas__frame_trap(number, info, context);
     uintptr_t to = pc ? patas__registry_carry(pc) : 0;
+    uintptr_t depth;
 
     if (to) {
         patas__frame_resume_at(context, to);
         __atomic_fetch_add(&carried, 1, __ATOMIC_RELAXED);
         return NULL;
     }
-    if (pc && trap_is_over(number, pc)) {
+    /* What was chained before is no trap that may be over: whoever was asked
+     * asks us in turn. */
+    depth = patas__frame_depth(context);
+    if (pc && !depth && trap_is_over(number, pc)) {
         patas__frame_resume_at(context, pc);
         return NULL;
     }
-    return trap_chained(number, info, context);
+    return trap_chained(number, info, context, depth);
 }
 
 /* ---- arming ---------------------------------------------------------- */
@@ -373,10 +377,10 @@ static int arm_signal(int number)
 
 int patas__trap_arm(void)
 {
-    int failed = arm_signal(PATAS__SIGILL);
+    int failed = arm_signal(patas__trap_signals[0]);
 
     if (!failed)
-        failed = arm_signal(PATAS__SIGTRAP);
+        failed = arm_signal(patas__trap_signals[1]);
     if (failed)
         return failed;
     __atomic_fetch_add(&armed_count, 1, __ATOMIC_RELAXED);
@@ -399,7 +403,7 @@ void patas__trap_forked(void)
 
 /* ---- the C library's sigaction() ------------------------------------- */
 
-/* struct sigaction of glibc and of musl on 64-bit Linux. */
+/* struct sigaction of glibc and of musl. */
 struct libc_action {
     uintptr_t handler;
     uint64_t mask[16]; /* 1 024 signals, of which the kernel has 64 */
@@ -408,13 +412,15 @@ struct libc_action {
 };
 
 /* What the kernel would store (kernel/signal.c, do_sigaction): two signals
- * can't be blocked, and the C library adds its restorer. */
+ * can't be blocked, and the C library may add its restorer. */
 static struct patas__action from_libc(const struct libc_action *libc)
 {
     struct patas__action action = {
         .handler = libc->handler,
-        .flags = (uint32_t)libc->flags | PATAS__SA_RESTORER,
-        .restorer = (uintptr_t)patas__trap_restorer,
+        .flags = (uint32_t)libc->flags | patas__libc_flags,
+        .restorer = patas__libc_flags & PATAS__SA_RESTORER
+                        ? (uintptr_t)patas__trap_restorer
+                        : libc->restorer,
         .mask = libc->mask[0] & ~(PATAS__SIGNAL_BIT(PATAS__SIGKILL) |
                                   PATAS__SIGNAL_BIT(PATAS__SIGSTOP)),
     };
@@ -444,7 +450,7 @@ int patas__trap_sigaction(int number, const void *action, void *old,
     uint64_t mask = 0;
 
     /* A child of vfork() shares this memory but not the kernel's actions. */
-    if ((number != PATAS__SIGILL && number != PATAS__SIGTRAP) ||
+    if (!patas__trap_raises(number) ||
         __atomic_load_n(&armed_pid, __ATOMIC_ACQUIRE) != patas__os_pid())
         return ((int (*)(int, const void *, void *))original)(number, action,
                                                               old);

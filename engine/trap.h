@@ -4,8 +4,8 @@
  *
  * A trap-bytes plan leaves bytes that trap on every boundary between original
  * instructions inside the window. Whoever stands there traps and is carried to
- * the same instruction in the relocated head. A thread that blocks SIGILL or
- * SIGTRAP would be killed instead, so for the length of one commit a helper
+ * the same instruction in the relocated head. A thread that blocks its
+ * signal would be killed instead, so for the length of one commit a helper
  * process holds those threads with ptrace, and moves the ones mid-window.
  */
 #ifndef PATAS_TRAP_H
@@ -25,9 +25,9 @@ PATAS__HIDDEN uintptr_t patas__registry_carry(uintptr_t pc);
  * a process in a helper that shares its memory, saw them trap. */
 PATAS__HIDDEN const uint8_t *patas__trap_bytes(unsigned *count);
 
-/* Installs the handler for SIGILL and SIGTRAP, once a process, and looks at it
- * again at later calls: a program may have put its own in front meanwhile,
- * which then is chained to. Returns 0 or an errno value. */
+/* Installs the handler for the two signals of traps, once a process, and looks
+ * at it again at later calls: a program may have put its own in front
+ * meanwhile, which then is chained to. Returns 0 or an errno value. */
 PATAS__HIDDEN int patas__trap_arm(void);
 
 /* The one of them that is planted where any will do. */

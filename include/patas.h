@@ -423,13 +423,14 @@ PATAS_API patas_status patas_stats_read(patas_stats *stats);
  *         struct me *me = patas_context();
  *
  * `on_read` is what is given to patas_replace_with(). It saves the static
- * chain register (r10 in the x86-64 System V ABI, 3.2.3) to a thread-local
- * place and jumps on; the body reads it first of all, before it calls
- * anything.
+ * chain register (r10 in the x86-64 System V ABI, 3.2.3; ecx on i386, so there
+ * no function that takes an argument in ecx can have one: fastcall, thiscall,
+ * regparm(3)) to a thread-local place and jumps on; the body reads it first of
+ * all, before it calls anything.
  */
-#if defined(__x86_64__) && defined(__GNUC__)
 PATAS_API extern void patas__context_enter(void);
 PATAS_API void *patas_context(void);
+#if defined(__x86_64__) && defined(__GNUC__)
 #define PATAS_CONTEXT_ENTRY(name, body)                         \
     void name(void);                                            \
     __asm__(".text\n.p2align 4\n.globl " #name "\n.type " #name \
@@ -437,6 +438,18 @@ PATAS_API void *patas_context(void);
             "  pushq %r10\n"                                    \
             "  call patas__context_enter@PLT\n"                 \
             "  leaq 8(%rsp), %rsp\n"                            \
+            "  jmp " #body "\n.size " #name ", .-" #name "\n")
+#elif defined(__i386__) && defined(__GNUC__)
+#define PATAS_CONTEXT_ENTRY(name, body)                         \
+    void name(void);                                            \
+    __asm__(".text\n.p2align 4\n.globl " #name "\n.type " #name \
+            ",@function\n" #name ":\n"                          \
+            "  pushl %ecx\n"                                    \
+            "  call 1f\n"                                       \
+            "1: popl %ecx\n"                                    \
+            "  addl $_GLOBAL_OFFSET_TABLE_+(.-1b), %ecx\n"      \
+            "  call *patas__context_enter@GOT(%ecx)\n"          \
+            "  leal 4(%esp), %esp\n"                            \
             "  jmp " #body "\n.size " #name ", .-" #name "\n")
 #endif
 

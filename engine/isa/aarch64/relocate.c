@@ -218,7 +218,7 @@ static bool a64_put_branch(struct a64_mover *m, uint32_t word,
 {
     if (goal->local) {
         m->locals[m->locals_count++] =
-            (struct a64_local){m->at, goal->where, form};
+            (struct a64_local){m->at, (size_t)goal->where, form};
     } else if (!a64_aim(&word, form, a64_distance(m, goal->where))) {
         return false;
     }
@@ -527,7 +527,8 @@ static void a64_finish(struct a64_mover *m)
         uint8_t *at = move->code + local->at;
         uint32_t word = patas__load32(at);
 
-        (void)a64_aim(&word, local->form, move->map[local->goal] - local->at);
+        (void)a64_aim(&word, local->form,
+                      (uint64_t)move->map[local->goal] - local->at);
         patas__store32(at, word);
     }
 }

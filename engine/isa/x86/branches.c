@@ -102,8 +102,8 @@ static bool branches_may_branch(const struct patas__search *search,
         return true;
     for (at = extent.start; at < source; at += insn.length) {
         uint64_t offset = at - code->address;
-        if (!search->image->isa->decode(code->bytes + offset,
-                                        code->size - offset, at, &insn))
+        if (!search->image->isa->decode(
+                code->bytes + offset, (size_t)(code->size - offset), at, &insn))
             return true; /* data: who knows */
     }
     return at == source || (insn.has_target && at == source + 2);

@@ -6,14 +6,19 @@
  *     stub     ff 25 disp32                 jmp *slot
  *     thunk    4c 8b 15 disp32              mov context, %r10
  *              ff 25 disp32                 jmp *slot
+ *     ... and in 32-bit code
+ *              8b 0d disp32                 mov context, %ecx
  *
- * In 64-bit code a disp32 counts from the end of its instruction.
+ * In 64-bit code a disp32 counts from the end of its instruction; in 32-bit
+ * code it is the address.
  */
 #include "x86.h"
 
 enum {
     CODE_STUB_FIELD = 2,
-    CODE_THUNK_LOAD = 7 /* bytes of the load in front of the jump */
+    /* Bytes of the load in front of the jump. */
+    CODE_THUNK_LOAD = PATAS__X86_THUNK - PATAS__X86_STUB,
+    CODE_THUNK_LOAD_32 = PATAS__X86_THUNK_32 - PATAS__X86_STUB
 };
 
 static void code_put_field(uint8_t *code, unsigned field, uint64_t at,
@@ -61,4 +66,34 @@ void patas__x86_thunk_slots(const uint8_t *code, uint64_t at, uint64_t *slot,
 {
     *context = code_field(code, 3, at);
     *slot = patas__x86_stub_slot(code + CODE_THUNK_LOAD, at + CODE_THUNK_LOAD);
+}
+
+void patas__x86_put_stub_32(uint8_t *code, uint64_t at, uint64_t slot)
+{
+    (void)at;
+    code[0] = 0xff;
+    code[1] = 0x25;
+    patas__store32(code + CODE_STUB_FIELD, (uint32_t)slot);
+}
+
+uint64_t patas__x86_stub_slot_32(const uint8_t *code, uint64_t at)
+{
+    (void)at;
+    return patas__load32(code + CODE_STUB_FIELD);
+}
+
+void patas__x86_put_thunk_32(uint8_t *code, uint64_t at, uint64_t slot,
+                             uint64_t context)
+{
+    code[0] = 0x8b;
+    code[1] = 0x0d;
+    patas__store32(code + 2, (uint32_t)context);
+    patas__x86_put_stub_32(code + CODE_THUNK_LOAD_32, at, slot);
+}
+
+void patas__x86_thunk_slots_32(const uint8_t *code, uint64_t at, uint64_t *slot,
+                               uint64_t *context)
+{
+    *context = patas__load32(code + 2);
+    *slot = patas__x86_stub_slot_32(code + CODE_THUNK_LOAD_32, at);
 }

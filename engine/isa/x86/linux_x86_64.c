@@ -113,6 +113,9 @@ long patas__thread_resume_at(int tid, uintptr_t pc)
 
 /* ---- signals --------------------------------------------------------- */
 
+const uint8_t patas__trap_signals[2] = {PATAS__SIGILL, PATAS__SIGTRAP};
+const uintptr_t patas__libc_flags = PATAS__SA_RESTORER;
+
 /* struct ucontext of the kernel, with struct sigcontext in it. */
 struct patas__frame {
     uint64_t flags;

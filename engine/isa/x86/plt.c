@@ -3,6 +3,7 @@
  * What linkers for x86 put between a call and another module's function.
  *
  *     stub     [endbr64] [bnd] jmp *slot(%rip)
+ *              [endbr32] jmp *slot, jmp *offset(%ebx)
  *     unbound  [endbr64] push $index; [bnd] jmp plt0
  *     plt0     push GOT[1]; jmp *GOT[2]
  */
@@ -10,8 +11,10 @@
 #include "x86.h"
 
 /* The word that an indirect jump reads. In 64-bit code that is always relative
- * to the PC; in 32-bit code only `ff 25` holds an address (`ff a3` counts from
- * a register: unknown here). */
+ * to the PC; in 32-bit code `ff 25` holds an address, and in position-
+ * independent code `ff a3` counts from ebx, by which a caller of a stub passes
+ * the address of the GOT (System V ABI i386, 5.2, "Procedure Linkage Table").
+ */
 static bool plt_jump_slot(const struct patas__image *image,
                           const struct patas__insn *insn, uint64_t *slot)
 {
@@ -24,10 +27,14 @@ static bool plt_jump_slot(const struct patas__image *image,
     const uint8_t *bytes =
         patas__image_bytes(image, insn->address, insn->length);
     if (image->isa->pointer_size != 4 || !bytes || insn->length < 6 ||
-        bytes[insn->length - 6] != 0xff || bytes[insn->length - 5] != 0x25)
+        bytes[insn->length - 6] != 0xff)
         return false;
     *slot = patas__load32(bytes + insn->length - 4);
-    return true;
+    if (bytes[insn->length - 5] == 0xa3 && image->plt_got) {
+        *slot = (uint32_t)(image->plt_got + *slot);
+        return true;
+    }
+    return bytes[insn->length - 5] == 0x25;
 }
 
 /* Most functions are told from a stub by a byte: that is `[endbr] [bnd] ff`. */

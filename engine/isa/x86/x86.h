@@ -68,7 +68,8 @@ PATAS__HIDDEN unsigned patas__x86_form_bytes(unsigned form, uint64_t at,
 enum {
     PATAS__X86_JUMP = 5,
     PATAS__X86_STUB = 6,
-    PATAS__X86_THUNK = 13
+    PATAS__X86_THUNK = 13,
+    PATAS__X86_THUNK_32 = 12
 };
 PATAS__HIDDEN void patas__x86_put_jump(uint8_t *code, uint64_t at, uint64_t to);
 PATAS__HIDDEN void patas__x86_put_stub(uint8_t *code, uint64_t at,
@@ -78,5 +79,13 @@ PATAS__HIDDEN void patas__x86_put_thunk(uint8_t *code, uint64_t at,
                                         uint64_t slot, uint64_t context);
 PATAS__HIDDEN void patas__x86_thunk_slots(const uint8_t *code, uint64_t at,
                                           uint64_t *slot, uint64_t *context);
+PATAS__HIDDEN void patas__x86_put_stub_32(uint8_t *code, uint64_t at,
+                                          uint64_t slot);
+PATAS__HIDDEN uint64_t patas__x86_stub_slot_32(const uint8_t *code,
+                                               uint64_t at);
+PATAS__HIDDEN void patas__x86_put_thunk_32(uint8_t *code, uint64_t at,
+                                           uint64_t slot, uint64_t context);
+PATAS__HIDDEN void patas__x86_thunk_slots_32(const uint8_t *code, uint64_t at,
+                                             uint64_t *slot, uint64_t *context);
 
 #endif

@@ -26,9 +26,17 @@ enum {
     MAP_NORESERVE_ = 0x4000,
     MAP_POPULATE_ = 0x8000,
     MAP_FIXED_NOREPLACE_ = 0x100000,
+    MREMAP_MAYMOVE_ = 1,
+    MREMAP_FIXED_ = 2,
     PR_GET_AUXV_ = 0x41555856,
     RLIMIT_STACK_ = 3
 };
+/* Where there are two, the older one takes a structure. */
+#ifdef __NR_mmap2
+#define OS_NR_MMAP __NR_mmap2 /* counts in pages; ours is always 0 */
+#else
+#define OS_NR_MMAP __NR_mmap
+#endif
 enum {
     OS_E_NOENT = 2,
     OS_E_INTR = 4,
@@ -63,7 +71,7 @@ int patas__os_map(size_t size, int prot, void **memory)
 {
     int flags = MAP_PRIVATE_ | MAP_ANONYMOUS_;
     flags |= prot & PATAS__SOON ? MAP_POPULATE_ : 0;
-    long got = patas__syscall(__NR_mmap, 0, (long)size, prot & ~PATAS__SOON,
+    long got = patas__syscall(OS_NR_MMAP, 0, (long)size, prot & ~PATAS__SOON,
                               flags, -1, 0);
     *memory = as_errno(got) ? NULL : (void *)got;
     return as_errno(got);
@@ -72,7 +80,7 @@ int patas__os_map(size_t size, int prot, void **memory)
 int patas__os_map_at(uintptr_t address, size_t size, int prot)
 {
     int flags = MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_NORESERVE_;
-    long got = patas__syscall(__NR_mmap, (long)address, (long)size, prot,
+    long got = patas__syscall(OS_NR_MMAP, (long)address, (long)size, prot,
                               flags | MAP_FIXED_NOREPLACE_, -1, 0);
     if (as_errno(got))
         return as_errno(got);
@@ -93,6 +101,13 @@ int patas__os_protect(void *memory, size_t size, int prot)
 {
     return as_errno(
         patas__syscall(__NR_mprotect, (long)memory, (long)size, prot, 0, 0, 0));
+}
+
+int patas__os_move(void *memory, size_t size, uintptr_t to)
+{
+    long got = patas__syscall(__NR_mremap, (long)memory, (long)size, (long)size,
+                              MREMAP_MAYMOVE_ | MREMAP_FIXED_, (long)to, 0);
+    return as_errno(got);
 }
 
 int patas__os_close(int fd)
@@ -121,7 +136,7 @@ enum {
     QUERY_NEXT = 0x10,
     QUERY_SHARED = 0x08
 };
-#define PROCMAP_QUERY_ 0xc0686611L /* _IOWR('f', 17, 104 bytes) */
+#define PROCMAP_QUERY_ ((long)0xc0686611) /* _IOWR('f', 17, 104 bytes) */
 
 static bool name_is(const char *name, const char *want)
 {
@@ -391,8 +406,8 @@ void patas__os_wake(int *word, int count)
 
 void patas__os_sleep_us(unsigned microseconds)
 {
-    const int64_t time[2] = {microseconds / 1000000,
-                             microseconds % 1000000 * 1000};
+    const long time[2] = {(long)(microseconds / 1000000),
+                          (long)(microseconds % 1000000 * 1000)};
     patas__syscall(__NR_nanosleep, (long)time, 0, 0, 0, 0, 0);
 }
 
@@ -400,7 +415,7 @@ void patas__os_sleep_us(unsigned microseconds)
 
 uintptr_t patas__os_auxv(unsigned type)
 {
-    uint64_t auxv[2 * 64];
+    uintptr_t auxv[2 * 64];
     long got = patas__syscall(__NR_prctl, PR_GET_AUXV_, (long)auxv, sizeof auxv,
                               0, 0, 0);
     if (got <= 0) {
@@ -410,9 +425,10 @@ uintptr_t patas__os_auxv(unsigned type)
         got = patas__syscall(__NR_read, fd, (long)auxv, sizeof auxv, 0, 0, 0);
         patas__os_close(fd);
     }
-    for (long i = 0; i + 1 < got / 8 && i + 1 < 2 * 64; i += 2)
+    long words = got / (long)sizeof *auxv;
+    for (long i = 0; i + 1 < words && i + 1 < 2 * 64; i += 2)
         if (auxv[i] == type)
-            return (uintptr_t)auxv[i + 1];
+            return auxv[i + 1];
     return 0;
 }
 
@@ -437,9 +453,9 @@ void patas__os_growth(uintptr_t heap[2], uintptr_t stack[2])
 
     /* The kernel keeps 16 random bytes near the top of the main stack. */
     uintptr_t top = patas__os_auxv(AT_RANDOM_);
-    patas__syscall(__NR_getrlimit, RLIMIT_STACK_, (long)limit, 0, 0, 0, 0);
+    patas__syscall(__NR_prlimit64, 0, RLIMIT_STACK_, 0, (long)limit, 0, 0);
     if (limit[0] > 1024 * mib) /* unlimited, too: assume a lot */
         limit[0] = 1024 * mib;
     stack[0] = top ? top - (uintptr_t)limit[0] - mib : 0;
-    stack[1] = top ? top + mib : 0;
+    stack[1] = !top ? 0 : top + mib > top ? top + mib : UINTPTR_MAX;
 }

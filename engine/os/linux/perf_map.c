@@ -11,9 +11,9 @@
  */
 #include "../../describe.h"
 
-#include <asm/stat.h>
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
+#include <linux/stat.h>
 #include <linux/time.h>
 
 enum {
@@ -41,11 +41,18 @@ static void perf_map_path(char path[PERF_MAP_PATH])
     memcpy(path + at, back, sizeof back);
 }
 
+/* Where there are two, the older one counts in 32 bits. */
+#ifdef __NR_clock_gettime64
+#define PERF_MAP_NR_CLOCK __NR_clock_gettime64
+#else
+#define PERF_MAP_NR_CLOCK __NR_clock_gettime
+#endif
+
 static int64_t perf_map_clock(int clock)
 {
-    struct timespec now = {0};
-    patas__syscall(__NR_clock_gettime, clock, (long)&now, 0, 0, 0, 0);
-    return now.tv_sec * PERF_MAP_SECOND + now.tv_nsec;
+    int64_t now[2] = {0}; /* seconds, ns */
+    patas__syscall(PERF_MAP_NR_CLOCK, clock, (long)now, 0, 0, 0, 0);
+    return now[0] * PERF_MAP_SECOND + now[1];
 }
 
 /* When this process began, in ns since boot; 0 where /proc is not to be had.
@@ -72,13 +79,13 @@ static int64_t perf_map_start(void)
 }
 
 /* Empties a file that was last written before this process began. */
-static int perf_map_renew(int fd, const struct stat *about)
+static int perf_map_renew(int fd, const struct statx *about)
 {
     int64_t start = perf_map_start();
     int64_t boot =
         perf_map_clock(CLOCK_REALTIME) - perf_map_clock(CLOCK_BOOTTIME);
-    int64_t written = (int64_t)about->st_mtime * PERF_MAP_SECOND +
-                      (int64_t)about->st_mtime_nsec;
+    int64_t written = about->stx_mtime.tv_sec * PERF_MAP_SECOND +
+                      (int64_t)about->stx_mtime.tv_nsec;
     if (!start || written >= boot + start)
         return 0;
     return (int)-patas__syscall(__NR_ftruncate, fd, 0, 0, 0, 0, 0);
@@ -88,13 +95,14 @@ static int perf_map_renew(int fd, const struct stat *about)
  * write to another's file. */
 static int perf_map_check(int fd)
 {
-    struct stat about;
-    long err = patas__syscall(__NR_fstat, fd, (long)&about, 0, 0, 0, 0);
+    struct statx about;
+    long err = patas__syscall(__NR_statx, fd, (long)"", AT_EMPTY_PATH,
+                              STATX_BASIC_STATS, (long)&about, 0);
     long user = patas__syscall(__NR_geteuid, 0, 0, 0, 0, 0, 0);
     if (err < 0)
         return (int)-err;
-    if ((about.st_mode & PERF_MAP_TYPE) != PERF_MAP_PLAIN ||
-        about.st_uid != (unsigned)user || about.st_nlink != 1)
+    if ((about.stx_mode & PERF_MAP_TYPE) != PERF_MAP_PLAIN ||
+        about.stx_uid != (unsigned)user || about.stx_nlink != 1)
         return PERF_MAP_PERM;
     return perf_map_renew(fd, &about);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * trap.h's bytes for Linux on x86 of either width.
- *
- * Which bytes trap: asked of the processor itself, once a process.
+ * Which bytes trap in 64-bit code: asked of the processor itself, once a
+ * process.
  *
  * CC (int3) and D6 are promised for ever; the others are invalid in 64-bit
  * mode today (SDM volume 2, table A-2; APM volume 3, table A-1), and an
