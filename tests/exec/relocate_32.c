@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 32-bit code that moved does what it did: as relocate.c, in the compatibility
- * mode of a 64-bit process. i386 has no red zone, so only what is at and above
- * the stack pointer is compared in the end.
+ * 32-bit code that moved does what it did: as relocate.c, in a 32-bit process,
+ * or in the compatibility mode of a 64-bit one. i386 has no red zone, so only
+ * what is at and above the stack pointer is compared in the end.
  */
 #include <check.h>
 #include <setjmp.h>
@@ -16,6 +16,7 @@
 
 #include "isa.h"
 #include "isa/x86/x86.h"
+#include "machine.h"
 #include "patas.h"
 
 enum {
@@ -29,7 +30,7 @@ enum {
     RETURN = 0x4100,
     THUNK = 0x4200,
     TAIL = 0x4300,
-    GATE = 0x4400, /* 64-bit code: jmp relocate_32_left */
+    GATE = 0x4400, /* jmp relocate_32_left, in code of the process */
     DATA = 0x10000,
     EXIT = DATA + 0xff8, /* says by which exit it was left */
     DATA_SIZE = 0x1000,
@@ -114,7 +115,8 @@ static void on_crash(int number, siginfo_t *info, void *context)
     if (trying)
         siglongjmp(no_32_bits, 1);
     fprintf(stderr, "signal %d at %#llx (%p)\n", number,
-            (unsigned long long)at->uc_mcontext.gregs[REG_RIP], info->si_addr);
+            (unsigned long long)at->uc_mcontext.gregs[MACHINE_PC],
+            info->si_addr);
     print_now();
     _exit(1);
 }
@@ -127,7 +129,7 @@ static void on_step(int number, siginfo_t *info, void *context)
     if (!(gregs[REG_EFL] & FLAG_STEP))
         on_crash(number, info, context); /* int3: the original was entered */
     now.steps++;
-    if ((uintptr_t)gregs[REG_RIP] == (uintptr_t)relocate_32_left)
+    if ((uintptr_t)gregs[MACHINE_PC] == (uintptr_t)relocate_32_left)
         gregs[REG_EFL] &= ~(greg_t)FLAG_STEP;
 }
 
@@ -137,7 +139,8 @@ static void catch_signals(void)
     stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
     struct sigaction crash = {.sa_sigaction = on_crash,
                               .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    struct sigaction step = {.sa_sigaction = on_step, .sa_flags = SA_SIGINFO};
+    struct sigaction step = {.sa_sigaction = on_step,
+                             .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
     sigaltstack(&other, NULL);
     sigaction(SIGSEGV, &crash, NULL);
@@ -171,15 +174,20 @@ static bool map_at(uint32_t address, size_t size)
                 0) == want;
 }
 
-/* movb $number, EXIT; ljmp $0x33, $GATE */
+/* movb $number, EXIT; then ljmp $0x33, $GATE, or jmp GATE */
 static void put_exit(uint32_t at, uint8_t number)
 {
     memcpy(arena + at, "\xc6\x05", 2);
     patas__store32(arena + at + 2, ORIGIN + EXIT);
     arena[at + 6] = number;
+#if defined(__i386__)
+    arena[at + 7] = 0xe9;
+    patas__store32(arena + at + 8, GATE - (at + 12));
+#else
     arena[at + 7] = 0xea;
     patas__store32(arena + at + 8, ORIGIN + GATE);
     memcpy(arena + at + 12, "\x33\x00", 2);
+#endif
 }
 
 static void put_snippet(const struct snippet *snippet)
@@ -200,6 +208,9 @@ static void put_snippet(const struct snippet *snippet)
     arena[RETURN] = 0xc3;
     memcpy(arena + THUNK, "\x8b\x04\x24\xc3", 4); /* mov (%esp), %eax; ret */
     memcpy(arena + GATE, "\xff\x25\0\0\0\0", 6);
+#if defined(__i386__)
+    patas__store32(arena + GATE + 2, ORIGIN + GATE + 6);
+#endif
     patas__store64(arena + GATE + 6, (uintptr_t)relocate_32_left);
 }
 
@@ -249,7 +260,7 @@ static void run(const struct world *before, uint64_t entry, bool step,
 
 static void compare(const struct world *want, const struct world *got)
 {
-    uint64_t lost = want->state.gpr[ESP] - (ORIGIN + STACK_TOP - 0x100);
+    size_t lost = (size_t)(want->state.gpr[ESP] - (ORIGIN + STACK_TOP - 0x100));
 
     for (int i = 0; i < 8; i++)
         if (want->state.gpr[i] != got->state.gpr[i]) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 32-bit heads of functions, run in compatibility mode; as in
- * relocate_snippets.S. Registers: ebx = DATA, esi, edi in DATA, edx = LEAVE,
+ * 32-bit heads of functions, run by a 32-bit process or in compatibility mode;
+ * as in relocate_snippets.S. Registers: ebx = DATA, esi, edi in DATA, edx = LEAVE,
  * ebp = RETURN; eax and ecx are random, ecx often small.
  */
 #define RETURNS 1 /* comes back to the original's code */
@@ -11,6 +11,14 @@
 #define LEAVE  7b + 0x4000
 #define RETURN 7b + 0x4100
 #define THUNK  7b + 0x4200
+
+#if defined(__i386__)
+#define CODE    .code32
+#define POINTER .long
+#else
+#define CODE    .code64
+#define POINTER .quad
+#endif
 
 #define TEXT_(...)          #__VA_ARGS__
 #define TEXT(...)           TEXT_(__VA_ARGS__)
@@ -27,10 +35,10 @@
         .code32
 7:      \text
 8:
-        .code64
+        CODE
         .popsection
         .pushsection .data.rel.ro.snippets, "aw", @progbits
-        .quad   6b, 7b
+        POINTER 6b, 7b
         .long   8b - 7b, 0, \flags, 0
         .popsection
         .endm
@@ -100,7 +108,8 @@ relocate_32_snippets:
         always(mov $20, %eax; int $0x80; inc %ecx)
 
         .pushsection .data.rel.ro.snippets, "aw", @progbits
-        .quad   0, 0, 0, 0
+        POINTER 0, 0
+        .long   0, 0, 0, 0
         .popsection
 
 /*
@@ -113,6 +122,53 @@ relocate_32_snippets:
         .globl  relocate_32_run, relocate_32_left
         .hidden relocate_32_run, relocate_32_left
         .type   relocate_32_run, @function
+#if defined(__i386__)
+relocate_32_run:
+        push    %ebx
+        push    %ebp
+        push    %esi
+        push    %edi
+        mov     %esp, own_stack
+        mov     20(%esp), %eax
+        mov     24(%esp), %ecx
+        mov     %eax, own_state
+        mov     %ecx, own_far
+        mov     %eax, %esp
+        mov     0x00(%esp), %eax
+        mov     0x08(%esp), %ecx
+        mov     0x10(%esp), %edx
+        mov     0x18(%esp), %ebx
+        mov     0x28(%esp), %ebp
+        mov     0x30(%esp), %esi
+        mov     0x38(%esp), %edi
+        lea     0x40(%esp), %esp
+        popf            /* single steps may begin, behind the next */
+        mov     -0x24(%esp), %esp
+        jmp     *own_far
+
+relocate_32_left:
+        mov     %esp, left_stack
+        mov     own_state, %esp
+        lea     0x44(%esp), %esp
+        pushf
+        mov     %eax, -0x40(%esp)
+        mov     %ecx, -0x38(%esp)
+        mov     %edx, -0x30(%esp)
+        mov     %ebx, -0x28(%esp)
+        mov     left_stack, %eax
+        mov     %eax, -0x20(%esp)
+        mov     %ebp, -0x18(%esp)
+        mov     %esi, -0x10(%esp)
+        mov     %edi, -0x08(%esp)
+        mov     own_stack, %esp
+        push    $2
+        popf
+        pop     %edi
+        pop     %esi
+        pop     %ebp
+        pop     %ebx
+        ret
+#else
 relocate_32_run:
         push    %rbx
         push    %rbp
@@ -166,6 +222,7 @@ relocate_32_left:
         pop     %rbp
         pop     %rbx
         ret
+#endif
         .size   relocate_32_run, . - relocate_32_run
 
         .data

@@ -112,7 +112,7 @@ static void move_functions(void)
             continue;
         now.functions++;
         move_head(from, now.bytes + code->p_offset + (from - code->p_vaddr),
-                  code->p_filesz - (from - code->p_vaddr));
+                  (size_t)(code->p_filesz - (from - code->p_vaddr)));
     }
 }
 

@@ -11,6 +11,7 @@
  * that all of it can be taken back.
  */
 #include "expect.h"
+#include "machine.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -43,14 +44,18 @@ int far5(int x);
     __asm__(".text\n.p2align 6\n.globl " #name "\n.type " #name \
             ",@function\n" #name ":\n.cfi_startproc\n" body     \
             "  ret\n.cfi_endproc\n.size " #name ", .-" #name "\n.p2align 6\n")
-FUNCTION(first5, "  mov $5, %eax\n  add %edi, %eax\n");
-FUNCTION(first4, "  endbr64\n  mov %edi, %eax\n  add $4, %eax\n");
-FUNCTION(first3, "  lea 3(%rdi), %eax\n  nopl (%rax)\n");
-FUNCTION(first2, "  mov %edi, %eax\n  add $2, %eax\n  nop\n");
-FUNCTION(first1, "  push %rbp\n  mov %edi, %eax\n  add $1, %eax\n"
-                 "  pop %rbp\n");
+#define ADD_X MACHINE("  add %edi, %eax\n", "  add 4(%esp), %eax\n")
+FUNCTION(first5, "  mov $5, %eax\n" ADD_X);
+FUNCTION(first4,
+         MACHINE("  endbr64\n", "  endbr32\n") "  mov $4, %eax\n" ADD_X);
+FUNCTION(first3, MACHINE("  lea 3(%rdi), %eax\n  nopl (%rax)\n",
+                         "  nopl (%eax)\n  mov $3, %eax\n" ADD_X));
+FUNCTION(first2, "  xor %eax, %eax\n  add $2, %eax\n" ADD_X);
+FUNCTION(first1,
+         MACHINE("  push %rbp\n", "  push %ebp\n") "  mov $1, %eax\n" MACHINE(
+             "  pop %rbp\n", "  pop %ebp\n") ADD_X);
 __asm__(".text\n.p2align 12\n.skip 80 * 4096, 0x90\n");
-FUNCTION(far5, "  mov $6, %eax\n  add %edi, %eax\n");
+FUNCTION(far5, "  mov $6, %eax\n" ADD_X);
 
 KEEP int hundred(int x)
 {
@@ -477,10 +482,10 @@ static int pass_call(struct tracing *tracing)
     struct user_regs_struct registers;
     int status;
     ptrace(PTRACE_GETREGS, tracing->pid, NULL, &registers);
-    long number = (long)registers.orig_rax;
+    long number = (long)registers.MACHINE_USER_SYSCALL;
     int fails = is_to_fail(tracing, number);
     if (fails && number != SYS_close) {
-        registers.orig_rax = ~0ull;
+        registers.MACHINE_USER_SYSCALL = -1;
         ptrace(PTRACE_SETREGS, tracing->pid, NULL, &registers);
     }
     ptrace(PTRACE_SYSCALL, tracing->pid, NULL, NULL);
@@ -489,7 +494,8 @@ static int pass_call(struct tracing *tracing)
         return status;
     if (fails) {
         ptrace(PTRACE_GETREGS, tracing->pid, NULL, &registers);
-        registers.rax = (unsigned long long)-(long long)tracing->error;
+        registers.MACHINE_USER_RESULT =
+            (__typeof__(registers.MACHINE_USER_RESULT))-(long)tracing->error;
         ptrace(PTRACE_SETREGS, tracing->pid, NULL, &registers);
     }
     return 0x7f; /* goes on */

@@ -4,18 +4,19 @@
 #include <stdexcept>
 #include <string>
 
+#include "machine.h"
 #include "patas.h"
 
 extern "C" {
 int throws_from_deep(void);
 int throws_from_moved_call(void);
 int moved_call(int x);
-__attribute__((used, force_align_arg_pointer)) int thrower(int x);
+__attribute__((used, force_align_arg_pointer)) int thrower MACHINE_PARAMETERS;
 }
 
 #define KEEP __attribute__((noinline, used))
 
-int thrower(int x)
+int thrower MACHINE_PARAMETERS
 {
     if (x > 0)
         throw std::runtime_error("from the moved call " + std::to_string(x));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Who looks at islands from outside: gdb, strace, perf. */
 #include "expect.h"
+#include "machine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -105,7 +106,7 @@ static int gdb(const char *commands, char *const program[])
     FILE *file = fopen(script, "w");
     fprintf(file,
             "set pagination off\nset width 0\nset confirm off\n"
-            "handle SIGILL nostop noprint pass\n%s",
+            "handle " MACHINE("SIGILL", "SIGSEGV") " nostop noprint pass\n%s",
             commands);
     fclose(file);
     for (int i = 6; *program; i++)
@@ -155,11 +156,12 @@ static const char walk[] =
     "echo PART step\\n\n"
     "bt\n"
     "up\n"
-    "printf \"CALLER %#lx %#lx %#lx %#lx\\n\", $rsp, $rbx, $rbp, $r12\n"
-    "stepi\n"
-    "set $n = $n + 1\n"
-    "end\n"
-    "kill\n";
+    "printf \"CALLER %#lx %#lx %#lx %#lx\\n\", " MACHINE(
+        "$rsp, $rbx, $rbp, $r12", "$esp, $ebx, $ebp, $esi") "\n"
+                                                            "stepi\n"
+                                                            "set $n = $n + 1\n"
+                                                            "end\n"
+                                                            "kill\n";
 
 /* The frames, innermost first, each "name (". */
 static void expect_frames(const char *part, const char *const frames[])

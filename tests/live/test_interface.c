@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What include/patas.h promises when all is well. */
 #include "expect.h"
+#include "machine.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -451,13 +452,18 @@ END_TEST
 /* A lone jump is a function of its own, unless the caller follows it. */
 int lone_jump(int x);
 int jumped_to(int x);
-__asm__(".text\n.p2align 5\n.globl lone_jump\n.type lone_jump,@function\n"
-        "lone_jump:\n.cfi_startproc\n  .byte 0xe9\n"
-        "  .long jumped_to - . - 4\n"
-        ".cfi_endproc\n.size lone_jump, .-lone_jump\n.p2align 5\n"
-        ".globl jumped_to\n.type jumped_to,@function\n"
-        "jumped_to:\n.cfi_startproc\n  lea 5(%rdi), %eax\n  ret\n"
-        ".cfi_endproc\n.size jumped_to, .-jumped_to\n.p2align 5\n");
+__asm__(
+    ".text\n.p2align 5\n.globl lone_jump\n.type lone_jump,@function\n"
+    "lone_jump:\n.cfi_startproc\n  .byte 0xe9\n"
+    "  .long jumped_to - . - 4\n"
+    ".cfi_endproc\n.size lone_jump, .-lone_jump\n.p2align 5\n"
+    ".globl jumped_to\n.type jumped_to,@function\n"
+    "jumped_to:\n.cfi_startproc\n" MACHINE(
+        "  lea 5(%rdi), %eax\n",
+        "  mov $5, %eax\n  add 4(%esp), %eax\n") "  ret\n"
+                                                 ".cfi_endproc\n.size "
+                                                 "jumped_to, "
+                                                 ".-jumped_to\n.p2align 5\n");
 
 START_TEST(a_lone_jump_is_followed_when_asked)
 {

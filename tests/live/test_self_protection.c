@@ -4,6 +4,7 @@
  * not seen by unwinders, jumps, signals, or other patchers.
  */
 #include "expect.h"
+#include "machine.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,24 +27,89 @@ int throws_from_moved_call(void);
 enum {
     THOUSAND = 1000
 };
-__asm__(".text\n.p2align 5\n"
-        ".set number, 0\n"
-        "thousand:\n"
-        ".rept 250\n"
-        "  .type thousand_f, @function\n"
-        "  .p2align 5\n .cfi_startproc\n"
-        "  mov $number, %eax\n ret\n .cfi_endproc\n"
-        "  .p2align 5\n .cfi_startproc\n"
-        "  push %rbx\n lea number+1(%rip), %rax\n mov $number + 1, %eax\n"
-        "  pop %rbx\n ret\n .cfi_endproc\n"
-        "  .p2align 5\n .cfi_startproc\n"
-        "  xor %eax, %eax\n add $number + 2, %eax\n ret\n .cfi_endproc\n"
-        "  .p2align 5\n .cfi_startproc\n"
-        "  endbr64\n push %rbp\n mov %rsp, %rbp\n mov $number + 3, %eax\n"
-        "  pop %rbp\n ret\n .cfi_endproc\n"
-        "  .set number, number + 4\n"
-        ".endr\n"
-        "  .p2align 5\n");
+__asm__(
+    ".text\n.p2align 5\n"
+    ".set number, 0\n"
+    "thousand:\n"
+    ".rept 250\n"
+    "  .type thousand_f, @function\n"
+    "  .p2align 5\n .cfi_startproc\n"
+    "  mov $number, %eax\n ret\n .cfi_endproc\n"
+    "  .p2align 5\n .cfi_startproc\n" MACHINE(
+        "  push %rbx\n lea number+1(%rip), %rax\n"
+        "  mov $number + 1, %eax\n  pop %rbx\n",
+        "  push %ebx\n call 1f\n 1: pop %eax\n"
+        "  mov $number + 1, %eax\n  pop %ebx\n") " ret\n .cfi_endproc\n"
+                                                 "  .p2align 5\n "
+                                                 ".cfi_startproc\n"
+                                                 "  xor %eax, %eax\n add "
+                                                 "$number + 2, %eax\n "
+                                                 "ret\n .cfi_endproc\n"
+                                                 "  .p2align 5\n "
+                                                 ".cfi_startproc\n" MACHINE(
+                                                     "  endbr64\n push "
+                                                     "%rbp\n mov %rsp, "
+                                                     "%rbp\n",
+                                                     "  endbr32\n push "
+                                                     "%ebp\n mov %esp, "
+                                                     "%ebp\n") "  mov "
+                                                               "$number + "
+                                                               "3, "
+                                                               "%eax"
+                                                               "\n" MACHINE(
+                                                                   "  pop "
+                                                                   "%rbp\n",
+                                                                   "  pop "
+                                                                   "%ebp\n") " "
+                                                                             "r"
+                                                                             "e"
+                                                                             "t"
+                                                                             "\n .cfi_endproc\n"
+                                                                             " "
+                                                                             " "
+                                                                             "."
+                                                                             "s"
+                                                                             "e"
+                                                                             "t"
+                                                                             " "
+                                                                             "n"
+                                                                             "u"
+                                                                             "m"
+                                                                             "b"
+                                                                             "e"
+                                                                             "r"
+                                                                             ","
+                                                                             " "
+                                                                             "n"
+                                                                             "u"
+                                                                             "m"
+                                                                             "b"
+                                                                             "e"
+                                                                             "r"
+                                                                             " "
+                                                                             "+"
+                                                                             " "
+                                                                             "4"
+                                                                             "\n"
+                                                                             "."
+                                                                             "e"
+                                                                             "n"
+                                                                             "d"
+                                                                             "r"
+                                                                             "\n"
+                                                                             " "
+                                                                             " "
+                                                                             "."
+                                                                             "p"
+                                                                             "2"
+                                                                             "a"
+                                                                             "l"
+                                                                             "i"
+                                                                             "g"
+                                                                             "n"
+                                                                             " "
+                                                                             "5"
+                                                                             "\n");
 extern const char thousand[];
 static int (*numbered(int i))(void)
 {
@@ -388,10 +454,14 @@ END_TEST
 /* Four bytes of it change, and the fifth is kept: it belongs to the jump. */
 int keeps_the_fifth(int x);
 __asm__(".text\n.p2align 4\n.globl keeps_the_fifth\n"
-        ".type keeps_the_fifth,@function\nkeeps_the_fifth:\n.cfi_startproc\n"
-        "  sub $8, %rsp\n  .cfi_def_cfa_offset 16\n"
-        "  lea 1(%rdi), %eax\n  add $8, %rsp\n  ret\n.cfi_endproc\n"
-        ".size keeps_the_fifth, .-keeps_the_fifth\n.p2align 4\n");
+        ".type "
+        "keeps_the_fifth,@function\nkeeps_the_fifth:\n.cfi_startproc\n" MACHINE(
+            "  sub $8, %rsp\n  .cfi_def_cfa_offset 16\n"
+            "  lea 1(%rdi), %eax\n  add $8, %rsp\n",
+            "  mov 4(%esp), %eax\n  add $1, %eax\n") "  ret\n.cfi_endproc\n"
+                                                     ".size keeps_the_fifth, "
+                                                     ".-keeps_the_fifth\n."
+                                                     "p2align 4\n");
 
 START_TEST(a_foreign_jump_that_begins_like_ours_is_left_alone)
 {
@@ -633,8 +703,9 @@ int calls_first(int x);
 __asm__(".text\n.p2align 5\n.globl calls_first\n.type calls_first,@function\n"
         "calls_first:\n.cfi_startproc\n  call aligned_look\n  ret\n"
         ".cfi_endproc\n.size calls_first, .-calls_first\n.p2align 5\n");
-__attribute__((used, force_align_arg_pointer)) int aligned_look(int x);
-int aligned_look(int x)
+__attribute__((used,
+               force_align_arg_pointer)) int aligned_look MACHINE_PARAMETERS;
+int aligned_look MACHINE_PARAMETERS
 {
     return looks_back(x) + 1;
 }

@@ -84,7 +84,7 @@ END_TEST
 START_TEST(a_stripped_library_has_the_same_functions)
 {
     struct patas__image image, stripped;
-    size_t count, other = 0;
+    size_t count, other = 0, alone = 0;
 
     ck_assert(image_of_process("libc.so.6", &image, NULL));
     stripped = image;
@@ -94,6 +94,10 @@ START_TEST(a_stripped_library_has_the_same_functions)
     for (size_t k = 0; k < count; k++) {
         struct patas__extent one, two;
         ck_assert(patas__extent_find(&image, all[k].address, &one));
+        if (one.source == PATAS__SOURCE_SYMBOL) { /* of assembly: mcount */
+            alone++;
+            continue;
+        }
         ck_assert_msg(patas__extent_find(&stripped, all[k].address, &two) &&
                           one.start == two.start && one.size == two.size &&
                           one.source == two.source && two.entry,
@@ -101,6 +105,7 @@ START_TEST(a_stripped_library_has_the_same_functions)
         other += one.padding != two.padding;
     }
     ck_assert_uint_eq(other, 0);
+    ck_assert_uint_le(alone, 4);
     free(all);
 }
 END_TEST
@@ -155,7 +160,7 @@ START_TEST(padding_belongs_to_nobody)
                 struct patas__insn insn;
                 ck_assert(
                     image.isa->decode(patas__image_bytes(&image, at, end - at),
-                                      end - at, at, &insn));
+                                      (size_t)(end - at), at, &insn));
                 ck_assert_msg(insn.padding, "%s", all[k].name);
                 ck_assert(!patas__extent_find(&image, at, &other));
                 at += insn.length;

@@ -7,9 +7,18 @@
 #include <check.h>
 #include <elf.h>
 #include <limits.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#if defined(__i386__)
+#define RELOCATIONS ".rel.plt"
+typedef Elf32_Rel relocation;
+#else
+#define RELOCATIONS ".rela.plt"
+typedef Elf64_Rela relocation;
+#endif
 
 /* Section headers, which the engine never sees, tell the truth. */
 START_TEST(a_library_has_the_tables_that_its_sections_name)
@@ -22,7 +31,7 @@ START_TEST(a_library_has_the_tables_that_its_sections_name)
     if (!image_of_process(image_libraries[_i], &image, path))
         return;
     free(image_section(path, ".dynsym", &size));
-    ck_assert_uint_eq(image.symtab_count, size / sizeof(Elf64_Sym));
+    ck_assert_uint_eq(image.symtab_count, size / sizeof(ElfW(Sym)));
     free(image_section(path, ".eh_frame_hdr", &size));
     ck_assert_uint_eq(image.eh_count, (size - 12) / 8);
     free(image_section(path, ".dynstr", &size));
@@ -33,11 +42,11 @@ START_TEST(a_library_has_the_tables_that_its_sections_name)
         ck_assert_mem_eq(image.build_id, section + 16, size - 16);
         free(section);
     }
-    section = image_section(path, ".rela.plt", &size);
-    slots = section ? size / sizeof(Elf64_Rela) : 0;
+    section = image_section(path, RELOCATIONS, &size);
+    slots = section ? size / sizeof(relocation) : 0;
     ck_assert_uint_eq(image.relocs[0].count, slots);
     for (size_t i = 0; i < slots; i++) {
-        Elf64_Rela rela;
+        relocation rela;
         memcpy(&rela, section + i * sizeof rela, sizeof rela);
         ck_assert_uint_ge(rela.r_offset + image.bias, image.plt_got_start);
         ck_assert_uint_lt(rela.r_offset + image.bias, image.plt_got_end);

@@ -92,16 +92,17 @@ static unsigned char *read_file(const char *path, size_t *size)
 static void load_segment(struct patas__image *image, const unsigned char *file,
                          size_t size, const Elf64_Phdr *header)
 {
+    size_t in_file = (size_t)header->p_filesz;
     unsigned char *bytes;
 
     if (header->p_type != PT_LOAD || !header->p_memsz ||
         header->p_filesz > header->p_memsz || header->p_offset > size ||
         header->p_filesz > size - header->p_offset)
         return;
-    bytes = calloc(1, header->p_memsz);
+    bytes = calloc(1, (size_t)header->p_memsz);
     if (!bytes)
         abort();
-    memcpy(bytes, file + header->p_offset, header->p_filesz);
+    memcpy(bytes, file + header->p_offset, in_file);
     add_segment(image, header->p_vaddr, header->p_memsz, bytes,
                 header->p_flags);
 }
@@ -146,7 +147,7 @@ bool image_of_file(const char *path, const struct patas__isa *isa,
         Elf64_Ehdr head;
         memcpy(&head, file, sizeof head);
         count = head.e_phnum;
-        offset = head.e_phoff;
+        offset = (size_t)head.e_phoff;
     } else {
         Elf32_Ehdr head;
         memcpy(&head, file, sizeof head);
@@ -173,8 +174,8 @@ unsigned char *image_section(const char *path, const char *name, size_t *size)
 {
     size_t file_size;
     unsigned char *file = read_file(path, &file_size), *found = NULL;
-    Elf64_Ehdr head;
-    Elf64_Shdr names, section;
+    ElfW(Ehdr) head;
+    ElfW(Shdr) names, section;
 
     if (!file)
         return NULL;
@@ -186,10 +187,10 @@ unsigned char *image_section(const char *path, const char *name, size_t *size)
                sizeof section);
         if (strcmp((char *)file + names.sh_offset + section.sh_name, name) != 0)
             continue;
-        *size = section.sh_size;
-        found = malloc(section.sh_size + 1);
+        *size = (size_t)section.sh_size;
+        found = malloc(*size + 1);
         if (found)
-            memcpy(found, file + section.sh_offset, section.sh_size);
+            memcpy(found, file + section.sh_offset, *size);
     }
     free(file);
     return found;
@@ -207,9 +208,9 @@ static int by_address(const void *a, const void *b)
 struct image_function *image_functions(const struct patas__image *image,
                                        size_t *count)
 {
-    struct image_function *all = calloc(image->symtab_count + 1, sizeof *all);
+    size_t total = 0, kept = 0, most = (size_t)image->symtab_count + 1;
+    struct image_function *all = calloc(most, sizeof *all);
     struct patas__symbol symbol;
-    size_t total = 0, kept = 0;
 
     if (!all)
         abort();

@@ -50,7 +50,19 @@ struct world {
     bool begins[MEMORY]; /* an instruction that may run begins there */
 };
 
-static const struct patas__isa *const isa = &patas__isa_x86_64;
+/* The one of this host: addresses and traps are its own. */
+#define isa (patas__isa_host())
+
+static bool is_wide(void)
+{
+    return isa->pointer_size == 8;
+}
+
+/* An address has no more bits than a pointer. */
+static uint64_t address_of(uint64_t sum)
+{
+    return is_wide() ? sum : (uint32_t)sum;
+}
 
 /* ---- chance -------------------------------------------------------------- */
 
@@ -71,7 +83,11 @@ struct piece {
     uint8_t bytes[11];
 };
 
-static const struct piece plain[] = {
+enum {
+    PLAIN = 18,
+    PLAIN_LOCKED = 12
+};
+static const struct piece plain_64[PLAIN] = {
     {1, {0x55}},                                     /* push %rbp */
     {1, {0x53}},                                     /* push %rbx */
     {1, {0x99}},                                     /* cltd */
@@ -90,6 +106,27 @@ static const struct piece plain[] = {
     {6, {0x8b, 0x05, 0x10, 0x20, 0x00, 0x00}},       /* mov x(%rip), %eax */
     {7, {0x48, 0x8d, 0x05, 0x40, 0x10, 0x00, 0x00}}, /* lea x(%rip), %rax */
     {10, {0x48, 0xb8, 1, 2, 3, 4, 5, 6, 7, 8}},      /* movabs */
+};
+
+static const struct piece plain_32[PLAIN] = {
+    {1, {0x55}},                                 /* push %ebp */
+    {1, {0x53}},                                 /* push %ebx */
+    {1, {0x99}},                                 /* cltd */
+    {1, {0x90}},                                 /* nop */
+    {1, {0x57}},                                 /* push %edi */
+    {2, {0x31, 0xc0}},                           /* xor %eax, %eax */
+    {2, {0x89, 0xe5}},                           /* mov %esp, %ebp */
+    {2, {0xf3, 0xa4}},                           /* rep movsb */
+    {3, {0x83, 0xec, 0x0c}},                     /* sub $12, %esp */
+    {3, {0x0f, 0xb6, 0x07}},                     /* movzbl (%edi), %eax */
+    {4, {0x8b, 0x44, 0x24, 0x08}},               /* mov 8(%esp), %eax */
+    {4, {0xf3, 0x0f, 0x1e, 0xfb}},               /* endbr32 */
+    {4, {0xf0, 0x0f, 0xb1, 0x0f}},               /* lock cmpxchg */
+    {5, {0xb8, 0x07, 0x00, 0x00, 0x00}},         /* mov $7, %eax */
+    {5, {0x0f, 0x1f, 0x44, 0x00, 0x00}},         /* nopl */
+    {6, {0x8b, 0x83, 0x10, 0x20, 0x00, 0x00}},   /* mov x(%ebx), %eax */
+    {6, {0x81, 0xc3, 0x40, 0x10, 0x00, 0x00}},   /* add $x, %ebx */
+    {8, {0xc7, 0x44, 0x24, 0x04, 0x01, 0, 0, 0}} /* movl $1, 4(%esp) */
 };
 
 /* Kinds of what a generated instruction is. */
@@ -140,10 +177,9 @@ static enum kind sketch_kind(void)
 
 static void put_plain(uint8_t *bytes, struct sketch *sketch, bool lock)
 {
-    const struct piece *piece = &plain[chance(LENGTH(plain))];
+    const struct piece *plain = is_wide() ? plain_64 : plain_32;
+    const struct piece *piece = &plain[lock ? PLAIN_LOCKED : chance(PLAIN)];
 
-    if (lock)
-        piece = &plain[12];
     memcpy(bytes, piece->bytes, piece->size);
     sketch->size = piece->size;
 }
@@ -196,8 +232,9 @@ static void put_call(struct world *world, const struct sketch *sketch)
 {
     uint8_t *bytes = world->memory + AT + sketch->at;
 
-    bytes[0] = sketch->kind == KIND_SYSCALL ? 0x0f : 0xff;
-    bytes[1] = sketch->kind == KIND_SYSCALL ? 0x05 : 0xd0;
+    memcpy(bytes, "\xff\xd0", 2);
+    if (sketch->kind == KIND_SYSCALL)
+        memcpy(bytes, is_wide() ? "\x0f\x05" : "\xcd\x80", 2);
     if (sketch->kind == KIND_CALL) {
         bytes[0] = 0xe8;
         patas__store32(bytes + 1, 0x123456);
@@ -290,7 +327,7 @@ static void world_make(struct world *world, bool known)
     memset(world, 0, sizeof *world);
     memset(world->memory, 0xcc, sizeof world->memory);
     world->known = known;
-    world->entry = places[chance(LENGTH(places))] + chance(256);
+    world->entry = address_of(places[chance(LENGTH(places))] + chance(256));
     world->body = layout(world->memory + AT, sketches, 0, count, ends);
     fill(world, sketches, count);
     world->padding = chance(2) ? (int)chance(16) : 0;
@@ -433,7 +470,7 @@ static uint64_t gap_for(const struct patas__survey *survey)
 
     if (survey->starts & 2)
         byte = traps[chance(count)];
-    return survey->entry + 2 + (uint64_t)(int64_t)(int8_t)byte;
+    return address_of(survey->entry + 2 + (uint64_t)(int64_t)(int8_t)byte);
 }
 
 static bool try_plan(const struct world *world, struct patas__survey *survey,
@@ -443,10 +480,11 @@ static bool try_plan(const struct world *world, struct patas__survey *survey,
                                .bytes = survey->bytes,
                                .size = survey->size,
                                .want = plan->want,
-                               .to = survey->entry + 0x06000000};
+                               .to = address_of(survey->entry + 0x06000000)};
     struct patched it = {.world = world, .plan = plan, .move = &move};
     uint64_t gap = gap_for(survey);
-    uint64_t stub = plan->reach.origin + (uint64_t)displace(&plan->reach);
+    uint64_t stub =
+        address_of(plan->reach.origin + (uint64_t)displace(&plan->reach));
 
     if (isa->relocate(&move))
         return true; /* refused: nothing is written */
@@ -558,7 +596,7 @@ static bool world_read(struct world *world, const struct patas__image *image,
     world->body = (int)extent->size;
     world->padding = (int)extent->padding;
     world->known = true;
-    for (uint64_t at = 0; at < size;) {
+    for (size_t at = 0; at < size;) {
         struct patas__insn insn;
         if (!isa->decode(bytes + AT + at, MEMORY - AT - at, world->entry + at,
                          &insn))
@@ -667,8 +705,9 @@ static void check_record(const struct world *world,
                                            : stub);
     }
     ck_assert(isa->decode((const uint8_t *)stub, isa->stub, stub, &insn));
-    ck_assert(insn.flow == PATAS__FLOW_JUMP && insn.has_operand);
-    ck_assert_uint_eq(insn.operand, (uintptr_t)patas__target_slot(target));
+    ck_assert(insn.flow == PATAS__FLOW_JUMP && !insn.has_target);
+    ck_assert_uint_eq(isa->stub_slot((const uint8_t *)stub, stub),
+                      (uintptr_t)patas__target_slot(target));
     ck_assert_uint_eq(*patas__target_slot(target), patas__target_head(target));
     ck_assert(patas__island_holds(patas__target_head(target)));
     for (unsigned k = 1; k < 5; k++)
@@ -768,15 +807,15 @@ static const struct hard hard[] = {
 /* A form that relocation refuses is none. */
 static unsigned forms_of(const struct hard *one)
 {
-    struct patas__survey survey = {.entry = 0x555555554000,
-                                   .size = PATAS__LOOK};
+    const struct patas__isa *wide = &patas__isa_x86_64;
+    struct patas__survey survey = {.entry = 0x55554000, .size = PATAS__LOOK};
     uint64_t trouble;
     unsigned forms = 0;
 
     memset(survey.bytes, 0xcc, sizeof survey.bytes);
     memcpy(survey.bytes, one->bytes, sizeof one->bytes);
     ck_assert_uint_eq(
-        patas__survey(isa, &survey, one->body, one->padding, &trouble), 0);
+        patas__survey(wide, &survey, one->body, one->padding, &trouble), 0);
     for (unsigned form = PATAS_FORM_ONE_INSTRUCTION;
          form <= PATAS_FORM_SHORT_JUMP; form++) {
         struct patas__plan plan;
@@ -787,7 +826,7 @@ static unsigned forms_of(const struct hard *one)
         if (patas__plan_form(&survey, (patas_form)form, 0, 16, &plan, &trouble))
             continue;
         move.want = plan.want;
-        if (!isa->relocate(&move))
+        if (!wide->relocate(&move))
             forms |= 1u << form;
     }
     return forms;

@@ -331,7 +331,7 @@ static void make_interesting(uint8_t *bytes, size_t size)
                                            "\x67\x8b\x05"};
     size_t count = sizeof openings / sizeof *openings;
 
-    for (size_t k = 0; k < size; k += 1 + random64() % 6) {
+    for (size_t k = 0; k < size; k += 1 + (unsigned)random64() % 6) {
         const char *opening = openings[random64() % count];
 
         for (size_t i = 0; opening[i] && k < size; i++)
@@ -350,8 +350,8 @@ START_TEST(random_bytes_are_moved_rightly_or_refused)
     unsigned moved = 0, refused = 0;
 
     for (int round = 0; round < 400000; round++) {
-        struct patas__move move = {.size = random64() % 40,
-                                   .want = random64() % 18};
+        struct patas__move move = {.size = (unsigned)random64() % 40,
+                                   .want = (unsigned)random64() % 18};
         const char *wrong;
 
         move.bytes = end - move.size;

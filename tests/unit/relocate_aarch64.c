@@ -176,7 +176,7 @@ static uint32_t random_word(void)
         {0x085f7c00, 0xc00003ff},                           /* ldxr */
     };
     uint64_t random = random64();
-    size_t i = (random >> 40) % (sizeof labels / sizeof *labels);
+    size_t i = (size_t)(random >> 40) % (sizeof labels / sizeof *labels);
 
     if (random >> 63)
         return (uint32_t)random;

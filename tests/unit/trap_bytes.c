@@ -30,7 +30,7 @@ START_TEST(each_byte_listed_traps_in_this_process_too)
 
     met_code = code_page();
     code_put(met_code + 64, RETURN_42, 6);
-    ck_assert_int_eq(sigaction(SIGILL, &action, NULL), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, &action, NULL), 0);
     ck_assert_int_eq(sigaction(SIGTRAP, &action, NULL), 0);
     ck_assert_uint_ge(count, 2);
     ck_assert_uint_le(count, 16);
@@ -39,7 +39,7 @@ START_TEST(each_byte_listed_traps_in_this_process_too)
         met_signal = 0;
         met_code[0] = bytes[i];
         ck_assert_int_eq(code_run(met_code), 42);
-        ck_assert_int_eq(met_signal, last ? SIGTRAP : SIGILL);
+        ck_assert_int_eq(met_signal, last ? SIGTRAP : TRAP_SIGNAL);
         ck_assert_int_eq(met_offset, last);
         ck_assert(patas__trap_is(bytes[i]));
         printf("%02x ", bytes[i]);
@@ -48,20 +48,20 @@ START_TEST(each_byte_listed_traps_in_this_process_too)
 }
 END_TEST
 
-START_TEST(int3_is_last_and_d6_is_there)
+START_TEST(int3_is_last_and_the_other_is_there)
 {
     unsigned count;
     const uint8_t *bytes = patas__trap_bytes(&count);
 
     ck_assert_uint_eq(bytes[count - 1], 0xcc);
-    ck_assert_ptr_nonnull(memchr(bytes, 0xd6, count));
+    ck_assert_ptr_nonnull(memchr(bytes, (uint8_t)*TRAP_PLANTED, count));
 }
 END_TEST
 
 START_TEST(the_two_that_are_promised_are_known_before_the_self_test)
 {
     ck_assert(patas__trap_is(0xcc));
-    ck_assert(patas__trap_is(0xd6));
+    ck_assert(patas__trap_is((uint8_t)*TRAP_PLANTED));
     ck_assert(!patas__trap_is(0x06));
     ck_assert(!patas__trap_is(0x90));
 }
@@ -99,7 +99,7 @@ START_TEST(the_program_sees_no_signal_no_child_and_no_other_mask)
     sigprocmask(SIG_SETMASK, NULL, &after);
     ck_assert_int_eq(signals, 0);
     ck_assert_mem_eq(&before, &after, 8);
-    ck_assert_int_eq(sigaction(SIGILL, NULL, &now), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, NULL, &now), 0);
     ck_assert(now.sa_handler == count_signal);
     ck_assert_int_eq(waitpid(-1, NULL, __WALL | WNOHANG), -1);
     ck_assert_int_eq(errno, ECHILD);
@@ -120,7 +120,7 @@ static void deny(long number)
     ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
-static const long needed[] = {SYS_clone, SYS_mmap, SYS_mprotect,
+static const long needed[] = {SYS_clone, MACHINE_SYS_MMAP, SYS_mprotect,
                               SYS_rt_sigaction, SYS_sigaltstack};
 
 START_TEST(where_it_cannot_ask_it_knows_the_two_that_are_promised)
@@ -131,7 +131,7 @@ START_TEST(where_it_cannot_ask_it_knows_the_two_that_are_promised)
     deny(needed[_i]);
     bytes = patas__trap_bytes(&count);
     ck_assert_uint_eq(count, 2);
-    ck_assert_uint_eq(bytes[0], 0xd6);
+    ck_assert_uint_eq(bytes[0], (uint8_t)*TRAP_PLANTED);
     ck_assert_uint_eq(bytes[1], 0xcc);
 }
 END_TEST
@@ -145,7 +145,7 @@ int main(void)
 
     suite_add_tcase(suite, tcase);
     tcase_add_test(tcase, each_byte_listed_traps_in_this_process_too);
-    tcase_add_test(tcase, int3_is_last_and_d6_is_there);
+    tcase_add_test(tcase, int3_is_last_and_the_other_is_there);
     tcase_add_test(tcase,
                    the_two_that_are_promised_are_known_before_the_self_test);
     tcase_add_test(tcase, the_answer_stays);

@@ -56,21 +56,33 @@ START_TEST(nothing_but_the_pc_changes)
     long flags, zone;
 
     arm();
-    code_put(code, "\xd6", 1);
+    code_put(code, TRAP_PLANTED, 1);
     code_put(code + 64, "\xff\xe3", 2); /* jmp *%rbx */
     carry(code, code + 64);
-    /* The carry flag set, the red zone in use, and a value a register. */
-    __asm__ volatile("movq $77, -8(%%rsp)\n"
-                     "movq $78, -128(%%rsp)\n"
-                     "leaq 1f(%%rip), %%rbx\n"
-                     "stc\n"
-                     "jmp *%2\n"
-                     "1: sbbq %0, %0\n"
-                     "movq -8(%%rsp), %1\n"
-                     "addq -128(%%rsp), %1\n"
+    /* The carry flag set, the red zone in use if there is one, and a value a
+     * register. */
+    __asm__ volatile(MACHINE("movq $77, -8(%%rsp)\n"
+                             "movq $78, -128(%%rsp)\n"
+                             "leaq 1f(%%rip), %%rbx\n"
+                             "stc\n"
+                             "jmp *%2\n"
+                             "1: sbbq %0, %0\n"
+                             "movq -8(%%rsp), %1\n"
+                             "addq -128(%%rsp), %1\n",
+                             "pushl $77\n"
+                             "pushl $78\n"
+                             "call 2f\n"
+                             "2: popl %%ebx\n"
+                             "addl $1f-2b, %%ebx\n"
+                             "stc\n"
+                             "jmp *%2\n"
+                             "1: sbbl %0, %0\n"
+                             "popl %1\n"
+                             "addl (%%esp), %1\n"
+                             "leal 4(%%esp), %%esp\n")
                      : "=&r"(flags), "=&r"(zone)
                      : "r"(code)
-                     : "rbx", "memory", "cc");
+                     : MACHINE("rbx", "ebx"), "memory", "cc");
     ck_assert_int_eq(flags, -1);
     ck_assert_int_eq(zone, 77 + 78);
 }
@@ -78,7 +90,7 @@ END_TEST
 
 /* Late: the registry no longer knows the address, and the byte was put back
  * between the trap and the handler's look at it. */
-static const uint8_t late[] = {0xd6, 0xcc};
+static const uint8_t late[] = {MACHINE(0xd6, 0xf4), 0xcc};
 
 START_TEST(a_trap_that_was_put_back_meanwhile_is_over)
 {
@@ -99,7 +111,7 @@ END_TEST
 
 static volatile int handled;
 
-static void skip_ud2(int number, siginfo_t *info, void *context)
+static void skip_own(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)info;
@@ -110,15 +122,16 @@ static void skip_ud2(int number, siginfo_t *info, void *context)
 START_TEST(what_traps_for_its_own_reasons_is_not_tried_for_ever)
 {
     static const char *const own[] = {
-        "\x0f\x0b", /* ud2: known to trap */
-        "\x62\x62", /* the inner byte of no instruction */
-        "\x06\x90", /* one of the bytes that we might have planted */
+        TRAP_OWN,
+        MACHINE("\x62\x62",
+                "\xfb\x90"), /* the inner byte of no instruction; sti */
+        MACHINE("\x06\x90", "\xf4\x90"), /* bytes that we might have planted */
     };
-    struct sigaction action = {.sa_sigaction = skip_ud2,
+    struct sigaction action = {.sa_sigaction = skip_own,
                                .sa_flags = SA_SIGINFO};
     uint8_t *code = code_page();
 
-    ck_assert_int_eq(sigaction(SIGILL, &action, NULL), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, &action, NULL), 0);
     arm();
     code_put(code, own[_i], 2);
     code_put(code + 2, RETURN_42, 6);
@@ -206,15 +219,15 @@ static void watch(int number, siginfo_t *info, void *context)
                                : action.sa_handler == SIG_IGN ? 1
                                                               : 2;
     seen->flags_inside = action.sa_flags;
-    if (info->si_code > 0)
+    if (now->flags & SA_SIGINFO && info->si_code > 0)
         context_go(context, (uintptr_t)scene + 64);
     if (now->act == act_step)
         ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~0x100L;
 }
 
-static void act_ud2(void)
+static void act_own(void)
 {
-    code_put(scene, "\x0f\x0b", 2);
+    code_put(scene, TRAP_OWN, 2);
     code_run(scene);
 }
 static void act_int3(void)
@@ -227,9 +240,9 @@ static void act_int3_long(void)
     code_put(scene, "\xcd\x03\x90", 3);
     code_run(scene);
 }
-static void act_d6(void)
+static void act_planted(void)
 {
-    code_put(scene, "\xd6", 1);
+    code_put(scene, TRAP_PLANTED, 1);
     code_run(scene);
 }
 static void act_icebp(void)
@@ -245,8 +258,13 @@ static void act_step(void)
 }
 static void act_twice(void)
 {
-    act_ud2();
-    act_ud2();
+    act_own();
+    act_own();
+}
+static void act_fault(void)
+{
+    code_put(scene, "\x31\xc0\x8b\x00", 4); /* xor %eax, %eax; mov (%eax) */
+    code_run(scene);
 }
 static void act_kill(void)
 {
@@ -275,7 +293,7 @@ static void act_blocked_trap(void)
     sigemptyset(&set);
     sigaddset(&set, now->number);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    act_ud2();
+    act_own();
 }
 
 /* The process that is looked at. It is traced, so that its parent sees each
@@ -321,7 +339,8 @@ static void look(pid_t child)
         int number = WSTOPSIG(status);
         ptrace(PTRACE_GETSIGINFO, child, 0, &info);
         pc = (unsigned long)ptrace(PTRACE_PEEKUSER, child,
-                                   offsetof(struct user, regs.rip), 0);
+                                   offsetof(struct user, regs.MACHINE_USER_PC),
+                                   0);
         seen->signal = number;
         seen->code = info.si_code;
         if (info.si_code > 0) {
@@ -353,46 +372,51 @@ static void watch_case(const struct case_of *which, enum arming arming,
 
 #define SI SA_SIGINFO
 static const struct case_of cases[] = {
-    {"ud2, default", act_ud2, SIGILL, 0, 0, 0, false},
-    {"d6, default", act_d6, SIGILL, 0, 0, 0, false},
+    {"own, default", act_own, TRAP_SIGNAL, 0, 0, 0, false},
+    {"planted, default", act_planted, TRAP_SIGNAL, 0, 0, 0, false},
+    {"page fault, default", act_fault, SIGSEGV, 0, 0, 0, false},
+    {"page fault, ignored", act_fault, SIGSEGV, 1, 0, 0, false},
+    {"page fault, handler", act_fault, SIGSEGV, 2, SI, 0, false},
+    {"page fault, no stack", act_fault, SIGSEGV, 2, SI | SA_ONSTACK, 0, true},
     {"int3, default", act_int3, SIGTRAP, 0, 0, 0, false},
     {"cd 03, default", act_int3_long, SIGTRAP, 0, 0, 0, false},
     {"icebp, default", act_icebp, SIGTRAP, 0, 0, 0, false},
     {"single step, default", act_step, SIGTRAP, 0, 0, 0, false},
     {"kill, default", act_kill, SIGTRAP, 0, 0, 0, false},
-    {"tgkill, default", act_tgkill, SIGILL, 0, 0, 0, false},
+    {"tgkill, default", act_tgkill, TRAP_SIGNAL, 0, 0, 0, false},
     {"sigqueue, default", act_queue, SIGTRAP, 0, 0, 0, false},
-    {"blocked and sent, default", act_blocked, SIGILL, 0, 0, 0, false},
-    {"ud2, ignored", act_ud2, SIGILL, 1, 0, 0, false},
+    {"blocked and sent, default", act_blocked, TRAP_SIGNAL, 0, 0, 0, false},
+    {"own, ignored", act_own, TRAP_SIGNAL, 1, 0, 0, false},
     {"int3, ignored", act_int3, SIGTRAP, 1, 0, 0, false},
-    {"kill, ignored", act_kill, SIGILL, 1, 0, 0, false},
+    {"kill, ignored", act_kill, TRAP_SIGNAL, 1, 0, 0, false},
     {"tgkill, ignored", act_tgkill, SIGTRAP, 1, 0, 0, false},
     {"blocked and sent, ignored", act_blocked, SIGTRAP, 1, 0, 0, false},
-    {"ud2, handler", act_ud2, SIGILL, 2, SI, 0, false},
-    {"d6, handler", act_d6, SIGILL, 2, SI, 0, false},
+    {"own, handler", act_own, TRAP_SIGNAL, 2, SI, 0, false},
+    {"planted, handler", act_planted, TRAP_SIGNAL, 2, SI, 0, false},
     {"int3, handler", act_int3, SIGTRAP, 2, SI, 0, false},
     {"cd 03, handler", act_int3_long, SIGTRAP, 2, SI, 0, false},
     {"icebp, handler", act_icebp, SIGTRAP, 2, SI, 0, false},
     {"single step, handler", act_step, SIGTRAP, 2, SI, 0, false},
     {"kill, handler", act_kill, SIGTRAP, 2, SI, 0, false},
-    {"tgkill, handler", act_tgkill, SIGILL, 2, SI, 0, false},
-    {"sigqueue, handler", act_queue, SIGILL, 2, SI, 0, false},
-    {"blocked and sent, handler", act_blocked, SIGILL, 2, SI, 0, false},
-    {"no SA_SIGINFO", act_kill, SIGILL, 2, 0, 0, false},
-    {"SA_NODEFER", act_ud2, SIGILL, 2, SI | SA_NODEFER, 0, false},
-    {"mask", act_ud2, SIGILL, 2, SI, SIGUSR1, false},
+    {"tgkill, handler", act_tgkill, TRAP_SIGNAL, 2, SI, 0, false},
+    {"sigqueue, handler", act_queue, TRAP_SIGNAL, 2, SI, 0, false},
+    {"blocked and sent, handler", act_blocked, TRAP_SIGNAL, 2, SI, 0, false},
+    {"no SA_SIGINFO", act_kill, TRAP_SIGNAL, 2, 0, 0, false},
+    {"SA_NODEFER", act_own, TRAP_SIGNAL, 2, SI | SA_NODEFER, 0, false},
+    {"mask", act_own, TRAP_SIGNAL, 2, SI, SIGUSR1, false},
     {"mask of its own number and SA_NODEFER", act_int3, SIGTRAP, 2,
      SI | SA_NODEFER, SIGTRAP, false},
     {"mask of SIGKILL", act_int3, SIGTRAP, 2, SI, SIGKILL, false},
-    {"SA_RESETHAND", act_ud2, SIGILL, 2, SI | (int)SA_RESETHAND, 0, false},
-    {"SA_RESETHAND, twice", act_twice, SIGILL, 2, SI | (int)SA_RESETHAND, 0,
+    {"SA_RESETHAND", act_own, TRAP_SIGNAL, 2, SI | (int)SA_RESETHAND, 0, false},
+    {"SA_RESETHAND, twice", act_twice, TRAP_SIGNAL, 2, SI | (int)SA_RESETHAND,
+     0, false},
+    {"twice", act_twice, TRAP_SIGNAL, 2, SI, 0, false},
+    {"SA_ONSTACK", act_own, TRAP_SIGNAL, 2, SI | SA_ONSTACK, 0, true},
+    {"SA_ONSTACK without a stack", act_own, TRAP_SIGNAL, 2, SI | SA_ONSTACK, 0,
      false},
-    {"twice", act_twice, SIGILL, 2, SI, 0, false},
-    {"SA_ONSTACK", act_ud2, SIGILL, 2, SI | SA_ONSTACK, 0, true},
-    {"SA_ONSTACK without a stack", act_ud2, SIGILL, 2, SI | SA_ONSTACK, 0,
+    {"no SA_ONSTACK with a stack", act_own, TRAP_SIGNAL, 2, SI, 0, true},
+    {"trap with its signal blocked", act_blocked_trap, TRAP_SIGNAL, 2, SI, 0,
      false},
-    {"no SA_ONSTACK with a stack", act_ud2, SIGILL, 2, SI, 0, true},
-    {"trap with its signal blocked", act_blocked_trap, SIGILL, 2, SI, 0, false},
 };
 enum {
     CASES = sizeof cases / sizeof *cases
@@ -433,7 +457,7 @@ END_TEST
 
 static struct {
     uintptr_t handler;
-    uint64_t flags;
+    unsigned long flags;
     uintptr_t restorer;
     uint64_t mask;
 } before_raw;
@@ -449,7 +473,7 @@ static void note(const char *what)
 static void first_handler(int number, siginfo_t *info, void *context)
 {
     note("1");
-    skip_ud2(number, info, context);
+    skip_own(number, info, context);
 }
 
 /* Calls what was there before it, as crash reporters do. */
@@ -464,7 +488,7 @@ static void install_raw(int number, void (*handler)(int, siginfo_t *, void *))
 {
     struct sigaction by_libc = {.sa_sigaction = handler,
                                 .sa_flags = SA_SIGINFO | SA_NODEFER};
-    long raw[4], was[4];
+    long raw[8], was[8];
 
     /* The C library's call, to learn its restorer; then all by hand. */
     syscall(SYS_rt_sigaction, number, NULL, &before_raw, 8);
@@ -479,11 +503,11 @@ START_TEST(a_handler_put_in_front_by_a_raw_call_goes_behind_at_the_next_arming)
                                .sa_flags = SA_SIGINFO};
     uint8_t *code = code_page();
 
-    ck_assert_int_eq(sigaction(SIGILL, &action, NULL), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, &action, NULL), 0);
     arm();
-    install_raw(SIGILL, second_handler);
+    install_raw(TRAP_SIGNAL, second_handler);
     /* In front of ours it passes our traps on, being so kind. */
-    code_put(code, "\xd6", 1);
+    code_put(code, TRAP_PLANTED, 1);
     code_put(code + 64, RETURN_42, 6);
     carry(code, code + 64);
     ck_assert_int_eq(code_run(code), 42);
@@ -493,7 +517,7 @@ START_TEST(a_handler_put_in_front_by_a_raw_call_goes_behind_at_the_next_arming)
     ck_assert_int_eq(code_run(code), 42);
     ck_assert_str_eq(order, "");
     /* A trap that isn't ours passes both, in the order they would have. */
-    code_put(code + 128, "\x0f\x0b" RETURN_42, 8);
+    code_put(code + 128, TRAP_OWN RETURN_42, 8);
     ck_assert_int_eq(code_run(code + 128), 42);
     ck_assert_str_eq(order, "2>1");
     arm();
@@ -509,14 +533,14 @@ START_TEST(handlers_that_call_each_other_end_at_the_default)
     struct sigaction none = {.sa_handler = SIG_DFL}, found;
 
     arm();
-    install_raw(SIGILL, second_handler);
+    install_raw(TRAP_SIGNAL, second_handler);
     arm();
-    ck_assert_int_eq(wrapped(SIGILL, NULL, &found), 0);
+    ck_assert_int_eq(wrapped(TRAP_SIGNAL, NULL, &found), 0);
     ck_assert(found.sa_sigaction == second_handler);
-    ck_assert_int_eq(wrapped(SIGILL, &none, NULL), 0);
-    ck_assert_int_eq(wrapped(SIGILL, &found, NULL), 0);
+    ck_assert_int_eq(wrapped(TRAP_SIGNAL, &none, NULL), 0);
+    ck_assert_int_eq(wrapped(TRAP_SIGNAL, &found, NULL), 0);
     arm();
-    code_put(code, "\x0f\x0b" RETURN_42, 8);
+    code_put(code, TRAP_OWN RETURN_42, 8);
     code_run(code);
 }
 END_TEST
@@ -525,18 +549,18 @@ START_TEST(a_default_put_in_front_by_a_raw_call_counts)
 {
     struct sigaction action = {.sa_sigaction = first_handler,
                                .sa_flags = SA_SIGINFO};
-    long raw[4] = {0};
+    long raw[8] = {0};
     uint8_t *code = code_page();
 
-    ck_assert_int_eq(sigaction(SIGILL, &action, NULL), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, &action, NULL), 0);
     arm();
-    ck_assert_int_eq(syscall(SYS_rt_sigaction, SIGILL, raw, NULL, 8), 0);
+    ck_assert_int_eq(syscall(SYS_rt_sigaction, TRAP_SIGNAL, raw, NULL, 8), 0);
     arm();
-    code_put(code, "\xd6", 1);
+    code_put(code, TRAP_PLANTED, 1);
     code_put(code + 64, RETURN_42, 6);
     carry(code, code + 64);
     ck_assert_int_eq(code_run(code), 42);
-    code_put(code + 128, "\x0f\x0b", 2);
+    code_put(code + 128, TRAP_OWN, 2);
     code_run(code + 128);
 }
 END_TEST
@@ -586,7 +610,7 @@ static uint8_t *inner;
 static void trap_again(int number, siginfo_t *info, void *context)
 {
     handled += code_run(inner);
-    context_go(context, context_pc(context) + (number == SIGILL ? 2 : 0));
+    context_go(context, context_pc(context) + (number == TRAP_SIGNAL ? 2 : 0));
     (void)info;
 }
 
@@ -599,12 +623,12 @@ START_TEST(a_chained_handler_may_meet_a_trap)
     if (_i) /* with its own signal blocked only the other kind may come */
         action.sa_flags |= SA_NODEFER;
     inner = code_page();
-    code_put(inner, _i ? "\xd6" : "\xcc", 1);
+    code_put(inner, _i ? TRAP_PLANTED : "\xcc", 1);
     code_put(inner + 64, RETURN_42, 6);
     carry(inner, inner + 64);
-    ck_assert_int_eq(sigaction(SIGILL, &action, NULL), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, &action, NULL), 0);
     arm();
-    code_put(code, "\x0f\x0b" RETURN_42, 8);
+    code_put(code, TRAP_OWN RETURN_42, 8);
     ck_assert_int_eq(code_run(code), 42);
     ck_assert_int_eq(handled, 42);
     ck_assert_uint_eq(patas__trap_carried(), 1);
@@ -628,9 +652,9 @@ START_TEST(a_chained_handler_may_jump_out)
     volatile int times = 0;
     uint8_t *code = code_page();
 
-    ck_assert_int_eq(sigaction(SIGILL, &action, NULL), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, &action, NULL), 0);
     arm();
-    code_put(code, "\x0f\x0b", 2);
+    code_put(code, TRAP_OWN, 2);
     for (int i = 0; i < 100; i++) {
         if (sigsetjmp(place, 1) == 0)
             code_run(code);
@@ -648,12 +672,12 @@ static int frame_count;
 static void look_back(int number, siginfo_t *info, void *context)
 {
     frame_count = backtrace(frames, 32);
-    skip_ud2(number, info, context);
+    skip_own(number, info, context);
 }
 
 __attribute__((noinline)) static void trap_here(void)
 {
-    __asm__ volatile("ud2");
+    __asm__ volatile(MACHINE("ud2", "cli\n nop"));
 }
 
 START_TEST(a_chained_handler_can_look_back_through_ours)
@@ -662,7 +686,7 @@ START_TEST(a_chained_handler_can_look_back_through_ours)
                                .sa_flags = SA_SIGINFO};
     bool found = false;
 
-    ck_assert_int_eq(sigaction(SIGILL, &action, NULL), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, &action, NULL), 0);
     arm();
     trap_here();
     for (int i = 0; i < frame_count; i++) {
@@ -685,7 +709,7 @@ static void see_mask(int number, siginfo_t *info, void *context, int mine)
     if (sigismember(&set, SIGUSR1) != (mine == 1) ||
         sigismember(&set, SIGUSR2) != (mine == 2))
         torn = 1;
-    skip_ud2(number, info, context);
+    skip_own(number, info, context);
 }
 static void with_usr1(int number, siginfo_t *info, void *context)
 {
@@ -713,14 +737,14 @@ START_TEST(no_handler_is_called_with_the_mask_of_another)
 
     sigaddset(&one.sa_mask, SIGUSR1);
     sigaddset(&two.sa_mask, SIGUSR2);
-    ck_assert_int_eq(sigaction(SIGILL, &one, NULL), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, &one, NULL), 0);
     arm();
-    code_put(code, "\x0f\x0b" RETURN_42, 8);
+    code_put(code, TRAP_OWN RETURN_42, 8);
     for (int i = 0; i < 3; i++)
         pthread_create(&threads[i], NULL, trap_often, code);
     for (int i = 0; i < 100000; i++) {
         struct sigaction old;
-        ck_assert_int_eq(wrapped(SIGILL, i % 2 ? &one : &two, &old), 0);
+        ck_assert_int_eq(wrapped(TRAP_SIGNAL, i % 2 ? &one : &two, &old), 0);
         ck_assert(sigismember(&old.sa_mask, SIGUSR1) ==
                   (old.sa_sigaction == with_usr1));
     }
@@ -734,24 +758,24 @@ END_TEST
 
 static void *change_often(void *argument)
 {
-    struct sigaction one = {.sa_sigaction = skip_ud2, .sa_flags = SA_SIGINFO};
+    struct sigaction one = {.sa_sigaction = skip_own, .sa_flags = SA_SIGINFO};
     (void)argument;
     while (!stop)
-        wrapped(SIGILL, &one, NULL);
+        wrapped(TRAP_SIGNAL, &one, NULL);
     return NULL;
 }
 
 START_TEST(a_forked_child_can_trap_and_change_handlers)
 {
-    struct sigaction one = {.sa_sigaction = skip_ud2, .sa_flags = SA_SIGINFO};
+    struct sigaction one = {.sa_sigaction = skip_own, .sa_flags = SA_SIGINFO};
     uint8_t *code = code_page();
     pthread_t thread;
 
-    code_put(code, "\xd6", 1);
+    code_put(code, TRAP_PLANTED, 1);
     code_put(code + 64, RETURN_42, 6);
-    code_put(code + 128, "\x0f\x0b" RETURN_42, 8);
+    code_put(code + 128, TRAP_OWN RETURN_42, 8);
     carry(code, code + 64);
-    ck_assert_int_eq(sigaction(SIGILL, &one, NULL), 0);
+    ck_assert_int_eq(sigaction(TRAP_SIGNAL, &one, NULL), 0);
     arm();
     pthread_create(&thread, NULL, change_often, NULL);
     for (int i = 0; i < 300; i++) {
@@ -763,8 +787,8 @@ START_TEST(a_forked_child_can_trap_and_change_handlers)
             if (i % 2)
                 patas__trap_forked();
             _exit(code_run(code) != 42 || code_run(code + 128) != 42 ||
-                  wrapped(SIGILL, &one, NULL) || patas__trap_arm() ||
-                  wrapped(SIGILL, &one, NULL) || code_run(code) != 42 ||
+                  wrapped(TRAP_SIGNAL, &one, NULL) || patas__trap_arm() ||
+                  wrapped(TRAP_SIGNAL, &one, NULL) || code_run(code) != 42 ||
                   code_run(code + 128) != 42);
         }
         ck_assert_int_eq(waitpid(child, &status, 0), child);
@@ -794,9 +818,9 @@ static Suite *chain_suite(void)
         tcase,
         a_handler_put_in_front_by_a_raw_call_goes_behind_at_the_next_arming);
     tcase_add_test_raise_signal(
-        tcase, handlers_that_call_each_other_end_at_the_default, SIGILL);
+        tcase, handlers_that_call_each_other_end_at_the_default, TRAP_SIGNAL);
     tcase_add_test_raise_signal(
-        tcase, a_default_put_in_front_by_a_raw_call_counts, SIGILL);
+        tcase, a_default_put_in_front_by_a_raw_call_counts, TRAP_SIGNAL);
     tcase_add_test(tcase, sigaction_answers_as_the_kernel_would);
     tcase_add_loop_test(tcase, a_chained_handler_may_meet_a_trap, 0, 2);
     tcase_add_test(tcase, a_chained_handler_may_jump_out);

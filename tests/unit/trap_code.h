@@ -8,6 +8,7 @@
 #ifndef TRAP_CODE_H
 #define TRAP_CODE_H
 
+#include "machine.h"
 #include "trap.h"
 
 #include <check.h>
@@ -18,6 +19,12 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+/* The signal of traps that isn't SIGTRAP, a byte that patas plants and that
+ * raises it, and two bytes of the program's own that do. */
+#define TRAP_SIGNAL  MACHINE(SIGILL, SIGSEGV)
+#define TRAP_PLANTED MACHINE("\xd6", "\xf4")         /* -, hlt */
+#define TRAP_OWN     MACHINE("\x0f\x0b", "\xfa\x90") /* ud2; cli, nop */
 
 /* What patas__registry_carry() answers: `to` for `from`. With `put_back` set,
  * that byte is put there before the answer, as a restore would that comes
@@ -84,13 +91,13 @@ static inline int code_run(const void *code)
 static inline uintptr_t context_pc(const void *context)
 {
     const ucontext_t *u = context;
-    return (uintptr_t)u->uc_mcontext.gregs[REG_RIP];
+    return (uintptr_t)u->uc_mcontext.gregs[MACHINE_PC];
 }
 
 static inline void context_go(void *context, uintptr_t pc)
 {
     ucontext_t *u = context;
-    u->uc_mcontext.gregs[REG_RIP] = (greg_t)pc;
+    u->uc_mcontext.gregs[MACHINE_PC] = (greg_t)pc;
 }
 
 #endif

@@ -174,7 +174,7 @@ START_TEST(the_caller_is_never_held)
 }
 END_TEST
 
-static const int numbers[] = {0, SIGILL, SIGTRAP};
+static const int numbers[] = {0, TRAP_SIGNAL, SIGTRAP};
 
 START_TEST(who_blocks_stands_until_the_release)
 {
@@ -406,7 +406,7 @@ static void listen_to_signals(void)
 
 START_TEST(a_signal_that_comes_meanwhile_comes_afterwards)
 {
-    static struct worker worker = {.number = SIGILL};
+    static struct worker worker = {.number = TRAP_SIGNAL};
     struct patas__hold held;
 
     listen_to_signals();
@@ -512,8 +512,8 @@ static void deny(long number)
     ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
-static const long needed[] = {SYS_clone, SYS_ptrace, SYS_mmap, SYS_openat,
-                              SYS_getdents64};
+static const long needed[] = {SYS_clone, SYS_ptrace, MACHINE_SYS_MMAP,
+                              SYS_openat, SYS_getdents64};
 
 START_TEST(where_the_system_forbids_it_it_is_refused)
 {
@@ -522,7 +522,7 @@ START_TEST(where_the_system_forbids_it_it_is_refused)
     start(&worker[0], true, turn_around);
     start(&worker[1], true, turn_around);
     deny(needed[_i]);
-    refused(needed[_i] == SYS_mmap ? ENOMEM : EACCES, 0);
+    refused(needed[_i] == MACHINE_SYS_MMAP ? ENOMEM : EACCES, 0);
     await_turns(&worker[0]);
     await_turns(&worker[1]);
 }
@@ -776,6 +776,9 @@ END_TEST
  *     e+3   8d 43 01  lea 1(%rbx), %eax  <- d6 (boundary)
  *     e+6   5b        pop %rbx
  *     e+7   c3        ret
+ *
+ * ... and on i386 push %ebx; mov %esp, %ebx; mov 8(%ebx), %eax; pop %ebx;
+ * inc %eax; ret.
  */
 static uint8_t *target;
 static volatile long wrong;
@@ -796,15 +799,21 @@ static long call_target(struct worker *worker)
 
 static void make_target(uint64_t *old, uint64_t *new)
 {
-    const int32_t displacement = 0x10d620d6;
+    const int32_t displacement = MACHINE(0x10d620d6, 0x10f420f4);
     uint8_t *replacement, *head, *island, *page;
     int32_t back;
 
-    target = mmap((void *)0x500000000, 16384, 7,
+    target = mmap((void *)MACHINE(0x500000000, 0x20000000), 16384, 7,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     replacement = target + 8192;
-    code_put(target, "\x53\x89\xfb\x8d\x43\x01\x5b\xc3", 8);
-    code_put(replacement, "\x8d\x87\xe8\x03\0\0\xc3", 7);
+    code_put(target,
+             MACHINE("\x53\x89\xfb\x8d\x43\x01\x5b\xc3\xcc",
+                     "\x53\x89\xe3\x8b\x43\x08\x5b\x40\xc3"),
+             9);
+    code_put(replacement,
+             MACHINE("\x8d\x87\xe8\x03\0\0\xc3\xcc\xcc\xcc",
+                     "\x8b\x44\x24\x04\x05\xe8\x03\0\0\xc3"),
+             10);
     island = target + 5 + displacement;
     page = (uint8_t *)((uintptr_t)island & ~(uintptr_t)4095);
     ck_assert_ptr_eq(mmap(page, 8192, 7,
