@@ -12,7 +12,7 @@ CTEST = ctest --output-on-failure --no-tests=error -j $(JOBS)
 KINDS = '^(unit|golden|exec|live|fault|symbols)$$'
 
 .PHONY: build setup demo check check-clang check-asan check-unity check-fuzz \
-	format tidy clean
+	check-i386 format tidy clean
 
 build:
 	cmake --preset release
@@ -33,7 +33,7 @@ check: setup
 	scripts/check-format
 	cmake --preset release -DPATAS_WERROR=ON
 	cmake --build build -j $(JOBS)
-	$(MAKE) check-unity check-clang check-asan check-fuzz
+	$(MAKE) check-unity check-clang check-asan check-fuzz check-i386
 	$(CTEST) --test-dir build
 
 # The engine as one file compiles, and still works.
@@ -52,6 +52,21 @@ check-asan:
 	cmake --preset asan
 	cmake --build build-asan -j $(JOBS)
 	$(CTEST) --test-dir build-asan -L $(KINDS)
+
+# In 32 bits: on a kernel for x86-64, which runs both.
+check-i386:
+	@if ! command -v i686-linux-gnu-gcc >/dev/null; then \
+	    echo "check-i386: skipped: there is no i686-linux-gnu-gcc"; \
+	elif [ "$$(uname -m)" != x86_64 ]; then \
+	    echo "check-i386: skipped: this is no x86-64"; \
+	else \
+	    set -ex; \
+	    scripts/foreign i386 build-i386/foreign \
+	        check libsubunit0 libsubunit-dev; \
+	    cmake --preset i386; \
+	    cmake --build build-i386 -j $(JOBS); \
+	    $(CTEST) --test-dir build-i386 -L $(KINDS); \
+	fi
 
 # The committed corpus, and as many random changes of it as a minute allows.
 check-fuzz:

@@ -158,11 +158,29 @@ size_t bench_mappings(void)
     return lines;
 }
 
-/* Where nothing else is mapped, and farther than 2 GB from any library. */
-#define STUBS_NEAR ((void *)0x100000000000)
 enum {
     STUB_SIZE = 32
 };
+
+#if defined(__i386__)
+#define STUBS_NEAR ((void *)0x10000000)
+
+static void stub_write(uint8_t *at, const struct bench_stub *data,
+                       bool counting)
+{
+    const void *calls = &data->calls, *original = &data->original;
+    if (counting) {
+        memcpy(at, "\x9c\xf0\xff\x05", 4); /* pushf; lock incl calls */
+        memcpy(at + 4, &calls, 4);
+        at[8] = 0x9d; /* popf */
+        at += 9;
+    }
+    memcpy(at, "\xff\x25", 2); /* jmp *original */
+    memcpy(at + 2, &original, 4);
+}
+#else
+/* Where nothing else is mapped, and farther than 2 GB from any library. */
+#define STUBS_NEAR ((void *)0x100000000000)
 
 static void stub_write(uint8_t *at, const struct bench_stub *data,
                        bool counting)
@@ -190,6 +208,7 @@ static void stub_write(uint8_t *at, const struct bench_stub *data,
     relative = (int32_t)((intptr_t)&data->original - (intptr_t)(at + 6));
     memcpy(at + 2, &relative, 4);
 }
+#endif
 
 bool bench_stubs_make(struct bench_stubs *stubs, size_t count, bool counting)
 {

@@ -17,7 +17,12 @@ long calls_target(long x);
 __asm__(".text\n.p2align 6\n.globl calls_target\n"
         ".type calls_target,@function\n"
         "calls_target:\n.cfi_startproc\n"
+#if defined(__i386__)
+        "  push %ebx\n  mov 8(%esp), %ebx\n  lea 1(%ebx), %eax\n"
+        "  pop %ebx\n"
+#else
         "  push %rbx\n  mov %rdi, %rbx\n  lea 1(%rbx), %rax\n  pop %rbx\n"
+#endif
         "  ret\n.cfi_endproc\n.size calls_target, .-calls_target\n"
         ".p2align 6\n");
 
@@ -27,8 +32,13 @@ long calls_trapped(long x);
 __asm__(".text\n.p2align 6\n.globl calls_trapped\n"
         ".type calls_trapped,@function\n"
         "calls_trapped:\n.cfi_startproc\n"
+#if defined(__i386__)
+        "  push %ebx\n1: mov $0x10, %eax\n  test %eax, %eax\n  je 1b\n"
+        "  pop %ebx\n  mov 4(%esp), %eax\n  inc %eax\n  ret\n"
+#else
         "  push %rdi\n1: mov $0x10, %eax\n  test %eax, %eax\n  je 1b\n"
         "  pop %rax\n  inc %rax\n  ret\n"
+#endif
         ".cfi_endproc\n.size calls_trapped, .-calls_trapped\n"
         ".p2align 6\n");
 

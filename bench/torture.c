@@ -253,7 +253,7 @@ static void *patcher_run(void *argument)
         if (!me->threads->used[i])
             continue;
         if (random % 16 == 0)
-            batch(me, i, 1 + random / 16 % torture_count);
+            batch(me, i, 1 + (size_t)(random / 16) % torture_count);
         else if (me->patches[i])
             change_one(me, i);
         else

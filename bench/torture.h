@@ -19,8 +19,16 @@ enum {
     MAX_THREADS = 64,
 };
 
-typedef long (*torture_fn)(long x);
-typedef long (*torture_call)(torture_fn function, long x);
+/* Arguments come in registers: in the one that torture_functions*.S names. */
+#if defined(__i386__)
+#define TORTURE_ABI __attribute__((regparm(3)))
+#define TORTURE_PC  REG_EIP
+#else
+#define TORTURE_ABI
+#define TORTURE_PC REG_RIP
+#endif
+typedef TORTURE_ABI long (*torture_fn)(long x);
+typedef TORTURE_ABI long (*torture_call)(torture_fn function, long x);
 
 struct torture_function {
     const char *name;

@@ -22,7 +22,7 @@
 #include <linux/membarrier.h>
 
 struct naive {
-    uint8_t *entry; /* t_push: 53 | 89 fb | 8d 43 01 */
+    uint8_t *entry; /* t_push: three instructions, 1 + 2 + 3 bytes */
     uint8_t *head;  /* its first 6 bytes and a jump back */
     uint64_t old, new;
     struct torture_figures *figures;
@@ -30,9 +30,19 @@ struct naive {
     unsigned threads;
     bool traps;
 };
+#if defined(__i386__)
 enum {
-    HEAD = 6
+    HEAD = 6,
+    TRAPS = 0x00f400f4, /* hlt */
+    TRAP_SIGNAL = SIGSEGV
 };
+#else
+enum {
+    HEAD = 6,
+    TRAPS = 0x00d600d6,
+    TRAP_SIGNAL = SIGILL
+};
+#endif
 static struct naive naive;
 
 static void jump(uint8_t *at, const void *to)
@@ -45,10 +55,10 @@ static void jump(uint8_t *at, const void *to)
 static void carry(int number, siginfo_t *info, void *context)
 {
     ucontext_t *user = context;
-    uint8_t *pc = (uint8_t *)user->uc_mcontext.gregs[REG_RIP];
+    uint8_t *pc = (uint8_t *)user->uc_mcontext.gregs[TORTURE_PC];
     (void)info;
     if (pc > naive.entry && pc < naive.entry + HEAD) {
-        user->uc_mcontext.gregs[REG_RIP] =
+        user->uc_mcontext.gregs[TORTURE_PC] =
             (greg_t)(naive.head + (pc - naive.entry));
         return;
     }
@@ -62,7 +72,7 @@ static bool place_island(void)
     for (int high = -120; high < 120; high++) {
         if (high == 0 || high == -1)
             continue;
-        uint32_t disp = naive.traps ? 0x00d600d6u : 0x00421142u;
+        uint32_t disp = naive.traps ? TRAPS : 0x00421142u;
         disp |= (uint32_t)(uint8_t)high << 24 | 0x2000u;
         uint8_t *island = e + 5 + (int32_t)disp;
         void *page = (void *)((uintptr_t)island & ~(uintptr_t)4095);
@@ -101,7 +111,7 @@ static void run_naive(void *argument)
         struct sigaction action = {.sa_sigaction = carry,
                                    .sa_flags =
                                        SA_SIGINFO | SA_NODEFER | SA_RESTART};
-        sigaction(SIGILL, &action, NULL);
+        sigaction(TRAP_SIGNAL, &action, NULL);
     }
     threads = (struct torture_threads){
         .figures = naive.figures, .used = used, .callers = naive.threads};

@@ -49,20 +49,24 @@
     X(28, t_pause_one, call_plain, 1, 10, NULL, false)        \
     X(29, t_pause_two, call_plain, 2, 10, NULL, false)
 
-#define DECLARE(i, name, call, first, size, never, reads) long name(long x);
+#define DECLARE(i, name, call, first, size, never, reads) \
+    TORTURE_ABI long name(long x);
 EACH(DECLARE)
-long t_second_caller(long x);
-long t_call_read(torture_fn function, long fd);
-long t_call_with(torture_fn function, long x);
-long t_helper(long x);
+TORTURE_ABI long t_second_caller(long x);
+TORTURE_ABI long t_call_read(torture_fn function, long fd);
+TORTURE_ABI long t_call_with(torture_fn function, long x);
+TORTURE_ABI long t_helper(long x);
+/* For t_call_read where a system call's number is in the argument's place. */
+extern int torture_fd __attribute__((visibility("hidden")));
+int torture_fd;
 
-static long call_plain(torture_fn function, long x)
+TORTURE_ABI static long call_plain(torture_fn function, long x)
 {
     return function(x);
 }
 
 /* What t_call calls: now and then it stays away for a while. */
-__attribute__((used)) long t_helper(long x)
+__attribute__((used, visibility("hidden"))) TORTURE_ABI long t_helper(long x)
 {
     if (x % 61 == 0)
         syscall(SYS_sched_yield);
@@ -90,11 +94,11 @@ static long through(size_t index, long x)
 }
 
 #define REPLACE(i, name, call, first, size, never, reads) \
-    static long plain_##name(long x)                      \
+    TORTURE_ABI static long plain_##name(long x)          \
     {                                                     \
         return expected(i, x) + LAYER_PLAIN;              \
     }                                                     \
-    static long calling_##name(long x)                    \
+    TORTURE_ABI static long calling_##name(long x)        \
     {                                                     \
         return through(i, x) + LAYER_CALLING;             \
     }
@@ -148,13 +152,14 @@ static void *caller_run(void *argument)
     struct torture_threads *all = me->all;
     unsigned long calls = 0;
     if (me->index % 2 && !all->all_signals_open) {
-        unsigned long everything = ~0ul;
+        uint64_t everything = ~(uint64_t)0;
         syscall(SYS_rt_sigprocmask, SIG_SETMASK, &everything, NULL, 8);
     } else {
         atomic_store(&all->tids[me->index], (int)syscall(SYS_gettid));
     }
     atomic_fetch_add(&all->started, 1);
-    for (long x = me->index; !atomic_load(&all->stop); x = (x + 1) & 0x7fff) {
+    for (long x = (long)me->index; !atomic_load(&all->stop);
+         x = (x + 1) & 0x7fff) {
         /* Mostly the same few for a while: the pest finds them there. */
         for (size_t i = 0; i < torture_count; i++)
             if (all->used[i] && (!torture_functions[i].reads || x % 64 == 0))
@@ -177,7 +182,7 @@ static atomic_ulong *naps;
 static void on_pest(int number, siginfo_t *info, void *context)
 {
     ucontext_t *user = context;
-    uintptr_t pc = (uintptr_t)user->uc_mcontext.gregs[REG_RIP];
+    uintptr_t pc = (uintptr_t)user->uc_mcontext.gregs[TORTURE_PC];
     (void)number, (void)info;
     for (size_t i = 0; i < torture_count; i++)
         if (pc - (uintptr_t)torture_functions[i].entry - 1 < 4) {
@@ -221,6 +226,7 @@ void torture_start(struct torture_threads *all)
     sigaction(SIGUSR1, &action, NULL);
     if (pipe2(all->pipe, O_CLOEXEC) || fcntl(all->pipe[1], F_SETFL, O_NONBLOCK))
         bench_die("pipe");
+    torture_fd = all->pipe[0];
     for (unsigned i = 0; i < all->callers; i++) {
         struct caller *caller = malloc(sizeof *caller);
         *caller = (struct caller){all, i};
