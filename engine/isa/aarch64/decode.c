@@ -186,7 +186,6 @@ static bool a64_exception(uint32_t word, struct patas__insn *insn)
         insn->padding = word == 0xd4200000;
         return level == 0 && a64_flow(insn, PATAS__FLOW_STOP);
     case 2: /* hlt */
-        return level == 0 && a64_flow(insn, PATAS__FLOW_STOP);
     case 3: /* tcancel: control goes to where the transaction began */
         return level == 0 && a64_flow(insn, PATAS__FLOW_STOP);
     case 5: /* dcps1 to dcps3 */

@@ -535,16 +535,11 @@ static void a64_finish(struct a64_mover *m)
 
 unsigned patas__a64_relocate(struct patas__move *move)
 {
-    struct a64_mover m;
+    struct a64_mover m = {.move = move};
 
     move->trouble = move->from;
     if (move->want > A64M_INSNS * PATAS__A64_SIZE || move->to % PATAS__A64_SIZE)
         return PATAS_REASON_CANNOT_MOVE;
-    m.move = move;
-    m.at = 0;
-    m.count = 0;
-    m.exclusive = false;
-    m.locals_count = 0;
     m.reason = a64_take(&m);
     if (m.reason)
         return m.reason;
