@@ -580,35 +580,54 @@ static bool other_namespaces(void)
     return false;
 }
 
-/* The first module that the spec is about and whose inlined functions nobody
- * knows. */
-static const char *without_debug(const struct patas__spec *spec)
+static bool has_section(struct patas__module *module, const char *name)
 {
     GElf_Shdr header;
 
+    return patas__elf_section(module->elf, name, &header) ||
+           patas__elf_section(module->debug_elf, name, &header);
+}
+
+/* The module that the spec is about: the program, if it says nothing. */
+static struct patas__module *spec_module(const struct patas__spec *spec)
+{
     for (struct patas__module *m = patas__modules(); m; m = m->next) {
-        Elf *elf = m->debug_elf ? m->debug_elf : m->elf;
-        if (m->vdso || !patas__spec_wants(spec, m) ||
-            (!spec->module && !m->program))
-            continue;
-        patas__module_read(m);
-        if (!patas__elf_section(elf, ".debug_info", &header) &&
-            !patas__elf_section(elf, ".zdebug_info", &header))
-            return patas__module_base(m);
+        if (spec->module ? patas__spec_wants(spec, m) : m->program)
+            return m;
     }
     return NULL;
 }
 
-/* Why it may be there all the same. */
-static void miss_text(struct patas__text *text, const struct patas__spec *spec)
+/* Why it may be there all the same; `guessed` if there are names instead. */
+static void miss_text(struct patas__text *text, const struct patas__spec *spec,
+                      bool guessed)
 {
-    const char *bare = spec->has_address ? NULL : without_debug(spec);
+    struct patas__module *module = spec_module(spec);
+    const char *base = module ? patas__module_base(module) : spec->module;
 
-    if (bare)
-        patas__text_add(text,
-                        " %s has no debug info: a function that was inlined "
-                        "everywhere can't be told from one that never was.",
-                        bare);
+    if (!module && base) {
+        patas__text_add(text, " Nothing that is loaded is called %s.", base);
+    } else if (module && !module->vdso && !spec->has_address) {
+        patas__module_read(module);
+        if (module->stale)
+            patas__text_add(text,
+                            " The file of %s was replaced since it was "
+                            "loaded: only what it exports has a name.",
+                            base);
+        else if (!has_section(module, ".symtab") &&
+                 !has_section(module, ".gnu_debugdata"))
+            patas__text_add(text,
+                            " %s is stripped: only what it exports has a "
+                            "name. Install its debug symbols, or say which "
+                            "by address (0x1234@%s).",
+                            base, base);
+        else if (!guessed && !has_section(module, ".debug_info") &&
+                 !has_section(module, ".zdebug_info"))
+            patas__text_add(text,
+                            " %s has no debug info: a function that was "
+                            "inlined everywhere leaves no trace in it.",
+                            base);
+    }
     if (other_namespaces())
         patas__text_add(text, " What dlmopen() loaded into other namespaces "
                               "was not searched.");
@@ -623,15 +642,17 @@ static const char *found_text(struct found_owner *owner, const char *spec,
 
     if (found->count == 0) {
         patas__text_add(&text,
-                        "%s: no such function in %s or its %zu libraries.",
+                        parsed->has_address
+                            ? "%s: no code there in %s or its %zu libraries."
+                            : "%s: no such function in %s or its %zu "
+                              "libraries.",
                         spec, program, libraries);
         for (size_t i = 0; i < found->guess_count; i++)
             patas__text_add(&text, "%s%s", i ? ", " : " Did you mean ",
                             found->guesses[i]);
         if (found->guess_count)
             patas__text_add(&text, "?");
-        else
-            miss_text(&text, parsed);
+        miss_text(&text, parsed, found->guess_count > 0);
     } else if (found->count > 1) {
         patas__text_add(&text, "%s: %zu functions have that name:", spec,
                         found->count);

@@ -63,7 +63,7 @@ static void site_text(struct patas__text *text, const patas_why_item *item,
                       size_t count)
 {
     text->length = 0;
-    patas__text_add(text, "%s", *item->name ? item->name : "?");
+    patas__text_add(text, "%s", *item->name ? item->name : "(no name)");
     if (*item->file)
         patas__text_add(text, " (%s:%u", patas__short_path(item->file),
                         item->line);
@@ -173,8 +173,16 @@ static void add_sum(struct patas__text *text, const struct patas__why *work)
     size_t reached = count[PATAS_WHY_CALL] + count[PATAS_WHY_TAIL_CALL];
     size_t missed = count[PATAS_WHY_INLINED];
 
-    if (!reached && !missed)
+    if (!reached && !missed) {
+        if (work->why.plan.form == PATAS_FORM_NONE)
+            return;
+        line_start(text, "so");
+        patas__text_add(text,
+                        "no direct use in %s; calls from elsewhere and through "
+                        "pointers would be affected\n",
+                        patas__module_base(work->module));
         return;
+    }
     if (work->why.symbol.address && work->why.plan.form == PATAS_FORM_NONE)
         reached = 0;
     line_start(text, "so");

@@ -254,6 +254,17 @@ START_TEST(a_miss_says_where_it_did_not_look)
     ck_assert_ptr_nonnull(
         strstr(found->text, "gcc-O2-bare.so has no debug info"));
     patas_found_free(found);
+    (void)!patas_find_all("parse_line@nowhere", &found, NULL);
+    ck_assert_uint_eq(found->guess_count, 1);
+    patas_found_free(found);
+    (void)!patas_find_all("zzzqqq@nowhere", &found, NULL);
+    ck_assert_ptr_nonnull(
+        strstr(found->text, "Nothing that is loaded is called nowhere."));
+    patas_found_free(found);
+    (void)!patas_find_all("0x10", &found, NULL);
+    ck_assert_ptr_nonnull(strstr(found->text, "0x10: no code there in "));
+    ck_assert_ptr_null(strstr(found->text, "debug"));
+    patas_found_free(found);
 }
 END_TEST
 

@@ -40,6 +40,8 @@ static int print_found(const char *spec)
                    place->text);
         patas_place_free(place);
     }
+    if (found && !found->count)
+        printf("    %s\n", found->text);
     patas_found_free(found);
     return status == PATAS_OK;
 }
