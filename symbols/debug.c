@@ -2,9 +2,10 @@
 /*
  * A module's ELF file and its separate debug file.
  *
- * A file counts only if it is the mapped one: its build-id, or without one its
- * program headers, equal those in memory. A debug file counts only if its
- * build-id is the module's, or its checksum the one that the debug link has.
+ * A file counts only if it is the mapped one: its program headers, its exported
+ * names and its build-id, if there is one, equal those in memory. A debug file
+ * counts only if its build-id is the module's, or its checksum the one that the
+ * debug link has.
  *
  *     /usr/lib/debug/.build-id/ab/cdef...debug       by build-id
  *     DIR/x.debug  DIR/.debug/x.debug  /usr/lib/debug/DIR/x.debug   by link
@@ -134,12 +135,36 @@ static bool debug_same_headers(const struct patas__module *module, Elf *elf)
     return true;
 }
 
+/* The names that the linker goes by, which nobody writes to: a file may have
+ * the right headers, and be broken behind them. */
+static bool debug_same_names(const struct patas__module *module, Elf *elf)
+{
+    Elf_Scn *section = NULL;
+    GElf_Shdr header;
+
+    while ((section = elf_nextscn(elf, section))) {
+        if (!gelf_getshdr(section, &header))
+            return false;
+        if (!(header.sh_flags & SHF_ALLOC) ||
+            (header.sh_type != SHT_DYNSYM && header.sh_type != SHT_STRTAB))
+            continue;
+        Elf_Data *data = elf_rawdata(section, NULL);
+        if (!data || !data->d_buf || data->d_size != header.sh_size ||
+            !patas__module_holds(module, header.sh_addr, header.sh_size) ||
+            memcmp(data->d_buf,
+                   (const void *)(module->bias + (uintptr_t)header.sh_addr),
+                   header.sh_size) != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool debug_is_mapped(const struct patas__module *module, Elf *elf)
 {
     const uint8_t *found;
     size_t size;
 
-    if (!debug_same_headers(module, elf))
+    if (!debug_same_headers(module, elf) || !debug_same_names(module, elf))
         return false;
     return !module->build_id_size || (patas__elf_build_id(elf, &found, &size) &&
                                       size == module->build_id_size &&
