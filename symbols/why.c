@@ -27,9 +27,15 @@ void patas__why_add(struct patas__why *work, patas_why_kind kind,
         work->capacity = capacity;
     }
     patas_why_item *item = &work->items[work->count++];
-    /* A clone's suffix is what tells it apart: as the linker has it. */
-    char *plain =
-        kind == PATAS_WHY_CLONE ? NULL : patas__demangle(name ? name : "");
+    char *plain = patas__demangle(name ? name : "");
+    /* A clone's suffix is what tells it apart, and the linker's name one
+     * constructor from another. */
+    bool twin = (kind == PATAS_WHY_ALIAS || kind == PATAS_WHY_FOLDED) &&
+                plain && work->plain && !strcmp(plain, work->plain);
+    if (kind == PATAS_WHY_CLONE || twin) {
+        free(plain);
+        plain = NULL;
+    }
     item->kind = kind;
     item->address = address;
     item->name = patas__arena_text(&work->arena, plain ? plain : name);

@@ -178,8 +178,8 @@ static void add_sum(struct patas__text *text, const struct patas__why *work)
             return;
         line_start(text, "so");
         patas__text_add(text,
-                        "no direct use in %s; calls from elsewhere and through "
-                        "pointers would be affected\n",
+                        "no direct call in %s; calls through its PLT, from "
+                        "elsewhere and by pointers would be affected\n",
                         patas__module_base(work->module));
         return;
     }

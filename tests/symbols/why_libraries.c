@@ -216,7 +216,16 @@ START_TEST(functions_of_the_cxx_library)
     ck_assert_int_ne(why->plan.form, PATAS_FORM_NONE);
     /* Two mangled names, one demangled: the complete and the base one. */
     ck_assert_uint_eq(why->count[PATAS_WHY_ALIAS], 1);
+    ck_assert(names(why, PATAS_WHY_ALIAS, "_ZNSt8ios_base4InitC1Ev") ||
+              names(why, PATAS_WHY_ALIAS, "_ZNSt8ios_base4InitC2Ev"));
     ck_assert_uint_eq(why->count[PATAS_WHY_REFUSED], 0);
+    patas_why_free(why);
+    static const patas_why_kind none[] = {
+        PATAS_WHY_ALIAS, PATAS_WHY_FAMILY, PATAS_WHY_BYPASS, PATAS_WHY_COPY,
+        PATAS_WHY_VDSO,  PATAS_WHY_CLONE,  PATAS_WHY_GONE,   PATAS_WHY_REFUSED};
+    why = ask("std::string::append(char const*)@libstdc++");
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        ck_assert_msg(why->count[none[i]] == 0, "kind %d", (int)none[i]);
     patas_why_free(why);
 }
 END_TEST
