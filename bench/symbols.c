@@ -27,7 +27,7 @@ enum {
     PEER_ROUNDS = 3
 };
 
-static bool with_peers;
+static bool with_peers, failed;
 static char preload[PATH_MAX];
 
 /* The program that libraries are not: glibc's can be started as well. */
@@ -149,6 +149,7 @@ static void report(const char *file, const char *path, const char *name)
         all[i] = in_child(file, name);
     qsort(all, ROUNDS, sizeof *all, by_cold);
     const struct figures *median = &all[ROUNDS / 2];
+    failed |= median->status == PATAS_ERR_OS; /* it could not be asked */
     const char *status = median->status == PATAS_OK ? "found"
                          : median->status == PATAS_ERR_NOT_FOUND
                              ? "-"
@@ -222,6 +223,10 @@ int main(int count, char **words)
     with_peers = count > 1 && !strcmp(words[1], "--peers");
     words += with_peers;
     count -= with_peers;
+    if (count % 2 == 0) {
+        fprintf(stderr, "symbols [--peers] [FILE NAME]...\n");
+        return 2;
+    }
     if (!realpath(PRELOAD, preload))
         perror(PRELOAD);
     printf("%-22s %-34s %9s %8s %8s %8s %-5s", "file", "name", "functions",
@@ -239,5 +244,5 @@ int main(int count, char **words)
     if (with_peers && is_there("perf"))
         printf("perf starts in %.0f ms\n",
                run("perf --version 2>/dev/null", "", &found));
-    return 0;
+    return failed;
 }
