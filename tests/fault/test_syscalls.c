@@ -485,7 +485,8 @@ static int pass_call(struct tracing *tracing)
     long number = (long)registers.MACHINE_USER_SYSCALL;
     int fails = is_to_fail(tracing, number);
     if (fails && number != SYS_close) {
-        registers.MACHINE_USER_SYSCALL = -1;
+        registers.MACHINE_USER_SYSCALL =
+            (__typeof__(registers.MACHINE_USER_SYSCALL))-1;
         ptrace(PTRACE_SETREGS, tracing->pid, NULL, &registers);
     }
     ptrace(PTRACE_SYSCALL, tracing->pid, NULL, NULL);
