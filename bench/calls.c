@@ -4,7 +4,11 @@
  *
  * Each run is a process that measures the unpatched call first, so that the
  * ratio is of one run; the medians of several runs are printed. A peer does
- * the same on the same function in the same run.
+ * the same on the same functions in the same run.
+ *
+ * Two callees: a function of five instructions of this program, called
+ * directly, where every cycle shows; and libc's labs(), called as programs call
+ * libraries, through the PLT.
  */
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -79,13 +83,20 @@ static const char *const names[] = {
     "a slot, replaced",
 };
 
+enum callee {
+    OWN,
+    LIBRARY,
+    CALLEES
+};
+
 struct run {
     double plain[2], ns[KINDS], peer[2]; /* plain: before patas, the peer */
     double slot_plain, trap_plain;
-    char form[32], trap_form[32];
+    char form[32];
+    enum callee callee;
 };
 
-static double time_calls(unsigned count)
+static double time_own(unsigned count)
 {
     long x = 0;
     double begin = bench_now();
@@ -95,6 +106,28 @@ static double time_calls(unsigned count)
     if (x < (long)count)
         bench_die("calls_target");
     return seconds / count * 1e9;
+}
+
+static double time_library(unsigned count)
+{
+    long x = 0;
+    double begin = bench_now();
+    for (unsigned i = 0; i < count; i++)
+        x = labs(x + 1);
+    double seconds = bench_now() - begin;
+    if (x < (long)count)
+        bench_die("labs");
+    return seconds / count * 1e9;
+}
+
+static double (*const time_of[CALLEES])(unsigned) = {time_own, time_library};
+
+/* Not by its name, which is the PLT's: a peer need not follow that. */
+static patas_fn callee_of(enum callee callee)
+{
+    if (callee == OWN)
+        return (patas_fn)calls_target;
+    return (patas_fn)(uintptr_t)dlsym(RTLD_NEXT, "labs");
 }
 
 static double time_slot(unsigned count)
@@ -139,11 +172,10 @@ static void patch_with(patas_fn target, patas_fn by, unsigned flags)
     original = patas_original(patch);
 }
 
-static void note_form(patas_fn target, unsigned flags, char text[32])
+static void note_form(patas_fn target, char text[32])
 {
-    patas_options options = {sizeof options, flags, NULL};
     patas_plan_info plan = {.size = sizeof plan};
-    if (patas_plan_with(target, &options, &plan, NULL) == PATAS_OK)
+    if (patas_plan(target, &plan, NULL) == PATAS_OK)
         snprintf(text, 32, "%s", patas_form_name(plan.form));
 }
 
@@ -155,9 +187,9 @@ static void measure(void *argument)
         [ASKING] = (patas_fn)asking,
     };
     struct run *run = argument;
-    patas_fn target = (patas_fn)calls_target, trapped = (patas_fn)calls_trapped;
-    note_form(target, 0, run->form);
-    note_form(trapped, PATAS_ALLOW_TRAP, run->trap_form);
+    double (*time_calls)(unsigned) = time_of[run->callee];
+    patas_fn target = callee_of(run->callee), trapped = (patas_fn)calls_trapped;
+    note_form(target, run->form);
     run->plain[0] = run->ns[PLAIN] = best_of(time_calls, CALLS);
     for (int kind = REPLACED; kind <= ASKING; kind++) {
         patch_with(target, by[kind], 0);
@@ -168,6 +200,8 @@ static void measure(void *argument)
     (void)patas_suspend(patch, NULL);
     run->ns[SUSPENDED] = best_of(time_calls, CALLS);
     (void)patas_restore(patch, NULL);
+    if (run->callee != OWN)
+        return;
     run->trap_plain = best_of(time_trapped, CALLS);
     patch_with(trapped, (patas_fn)replacement, PATAS_ALLOW_TRAP);
     run->ns[TRAP] = best_of(time_trapped, TRAPS);
@@ -182,7 +216,8 @@ static void measure_peer(void *argument)
 {
     struct run *run = argument;
     peer_replace_fn replace = peer_load();
-    void *target = (void *)(uintptr_t)calls_target, *before;
+    double (*time_calls)(unsigned) = time_of[run->callee];
+    void *target = (void *)(uintptr_t)callee_of(run->callee), *before;
     if (!replace)
         exit(3);
     run->plain[1] = best_of(time_calls, CALLS);
@@ -213,6 +248,44 @@ static double median_of(struct run *runs, size_t count, int kind, bool ratio,
     return used ? bench_median(values, used) : -1;
 }
 
+/* One of them in every run; false if the peer isn't there. */
+static bool measure_all(struct run *runs, size_t count, enum callee callee)
+{
+    bool peer = true;
+    for (size_t i = 0; i < count; i++) {
+        runs[i].callee = callee;
+        struct bench_end end = bench_child(measure, &runs[i], 600);
+        if (!bench_ended_well(&end)) {
+            char text[64];
+            printf("run %zu: %s\n", i, bench_end_text(&end, text));
+            exit(1);
+        }
+        end = bench_child(measure_peer, &runs[i], 600);
+        peer &= bench_ended_well(&end);
+    }
+    return peer;
+}
+
+static void print_all(struct run *runs, size_t count, bool peer)
+{
+    static const char *const callees[] = {
+        "a function of five instructions, called directly",
+        "labs() of libc, called through the PLT"};
+    printf("%s   (medians of %zu runs, %s)\n", callees[runs->callee], count,
+           runs->form);
+    printf("  %-41s %10s %8s\n", "", "ns", "ratio");
+    for (int kind = 0; kind < KINDS; kind++)
+        if (median_of(runs, count, kind, false, false) > 0)
+            printf("  %-41s %10.2f %8.2f\n", names[kind],
+                   median_of(runs, count, kind, false, false),
+                   median_of(runs, count, kind, true, false));
+    for (int kind = 0; peer && kind < 2; kind++)
+        printf("  peer retour: %-28s %10.2f %8.2f\n",
+               names[kind ? CALLING : REPLACED],
+               median_of(runs, count, kind, false, true),
+               median_of(runs, count, kind, true, true));
+}
+
 int main(int argument_count, char **arguments)
 {
     size_t count = argument_count > 1 ? (size_t)atoi(arguments[1]) : 9;
@@ -220,33 +293,13 @@ int main(int argument_count, char **arguments)
         printf("usage: calls [runs]\n");
         return 2;
     }
-    struct run *runs = bench_shared(count * sizeof *runs);
     bool peer = true;
-    for (size_t i = 0; i < count; i++) {
-        struct bench_end end = bench_child(measure, &runs[i], 600);
-        if (!bench_ended_well(&end)) {
-            char text[64];
-            printf("run %zu: %s\n", i, bench_end_text(&end, text));
-            return 1;
-        }
-        end = bench_child(measure_peer, &runs[i], 600);
-        peer &= bench_ended_well(&end);
+    for (int callee = 0; callee < CALLEES; callee++) {
+        struct run *runs = bench_shared(count * sizeof *runs);
+        peer &= measure_all(runs, count, (enum callee)callee);
+        print_all(runs, count, peer);
     }
-    printf("%-38s %10s %8s   (medians of %zu runs, %s)\n", "call", "ns",
-           "ratio", count, runs[0].form);
-    for (int kind = 0; kind < KINDS; kind++)
-        if (median_of(runs, count, kind, false, false) > 0)
-            printf("%-38s %10.2f %8.2f\n", names[kind],
-                   median_of(runs, count, kind, false, false),
-                   median_of(runs, count, kind, true, false));
-    if (!peer) {
+    if (!peer)
         printf("peer retour: not installed (%s)\n", peer_how_to_install());
-        return 0;
-    }
-    for (int kind = 0; kind < 2; kind++)
-        printf("peer retour: %-25s %10.2f %8.2f\n",
-               names[kind ? CALLING : REPLACED],
-               median_of(runs, count, kind, false, true),
-               median_of(runs, count, kind, true, true));
     return 0;
 }
