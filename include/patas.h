@@ -292,7 +292,7 @@ PATAS_API patas_status patas_restore_since(unsigned mark, patas_error *error);
  * patas_batch_commit(). What it gave answers patas_original() already; the
  * function that this names may be called from the commit on. The commit ends
  * the batch whatever it returns; so does the abort. A batch is used by one
- * thread at a time.
+ * thread at a time. Until it ends it keeps the modules of its targets loaded.
  */
 PATAS_API patas_batch *patas_batch_begin(patas_error *error);
 PATAS_API PATAS_NODISCARD patas_status patas_batch_replace(patas_batch *batch,

@@ -543,6 +543,39 @@ START_TEST(the_targets_module_is_unloaded)
 }
 END_TEST
 
+static int is_loaded(void)
+{
+    void *module = dlopen(SELF_PROTECTION_MODULE, RTLD_NOW | RTLD_NOLOAD);
+    return module && dlclose(module) == 0;
+}
+
+/* Members are planned one by one: what the first ones were planned for is still
+ * there at the end, however it ends. */
+START_TEST(a_batch_keeps_its_targets_modules)
+{
+    void *module = load();
+    patas_fn answer = (patas_fn)module_function(module, "module_answer");
+    patas_fn other = (patas_fn)module_function(module, "module_replacement");
+    patas_patch *patches[2];
+    patas_batch *batch = patas_batch_begin(NULL);
+    ck_assert_ptr_nonnull(batch);
+    OK(patas_batch_replace(batch, answer, OURS, &patches[0], &error));
+    ck_assert_int_eq(dlclose(module), 0);
+    ck_assert(is_loaded());
+    OK(patas_batch_replace(batch, other, OURS, &patches[1], &error));
+    if (_i) {
+        OK(patas_batch_commit(batch, &error));
+        ck_assert(!is_loaded());
+        ck_assert_int_eq(patas_restore(patches[0], NULL), PATAS_ERR_UNLOADED);
+        ck_assert_int_eq(patas_restore(patches[1], NULL), PATAS_ERR_UNLOADED);
+    } else {
+        patas_batch_abort(batch);
+        ck_assert(!is_loaded());
+        ck_assert_int_eq(patas_restore(patches[0], NULL), PATAS_ERR_STALE);
+    }
+}
+END_TEST
+
 START_TEST(reloaded_before_patas_is_asked)
 {
     void *module = load();
@@ -744,6 +777,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_foreign_jump_that_begins_like_ours_is_left_alone);
     tcase_add_test(tests, a_foreign_hook_below_is_the_original);
     tcase_add_test(tests, the_targets_module_is_unloaded);
+    tcase_add_loop_test(tests, a_batch_keeps_its_targets_modules, 0, 2);
     tcase_add_test(tests, reloaded_before_patas_is_asked);
     tcase_add_test(tests, the_replacements_module_is_unloaded);
     tcase_add_test(tests, handlers_call_what_is_being_patched);
