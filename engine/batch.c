@@ -56,7 +56,8 @@ static void code_edit(struct patas__edit *edit,
 {
     uint8_t before[8], after[8];
     patas__target_bytes(target, before, after);
-    edit->address = target->entry;
+    edit->address = target->entry + target->at;
+    edit->at = target->at;
     edit->size = target->written;
     edit->data = edit->done = false;
     /* Kept bytes are part of the jump: they must be there, too. A jump of
@@ -64,6 +65,11 @@ static void code_edit(struct patas__edit *edit,
     edit->check = target->owned;
     memcpy(edit->before, install ? before : after, 8);
     memcpy(edit->after, install ? after : before, 8);
+}
+
+static uint32_t edit_target(const struct patas__edit *edit)
+{
+    return patas__target_find(edit->address - edit->at);
 }
 
 /* Does installing this target plant a byte that traps mid-window? */
@@ -153,7 +159,7 @@ static void collect(struct work *work)
 static void uncollect(struct work *work)
 {
     for (size_t i = 0; i < work->edit_count; i++) {
-        uint32_t index = patas__target_find(work->edits[i].address);
+        uint32_t index = edit_target(&work->edits[i]);
         struct patas__target *target = patas__target_get(index);
         if (!work->edits[i].data)
             target->state = target->state == PATAS__INSTALLED
@@ -206,7 +212,7 @@ static patas_status plan_without_traps(struct work *work, patas_error *error)
     for (size_t i = 0; i < work->edit_count; i++) {
         if (work->edits[i].data)
             continue;
-        uint32_t index = patas__target_find(work->edits[i].address);
+        uint32_t index = edit_target(&work->edits[i]);
         struct patas__target *target = patas__target_get(index);
         if (target->state != PATAS__INSTALLED || !plants_trap(target))
             continue;
@@ -257,7 +263,7 @@ static void note_slots(const struct work *work)
 {
     for (size_t i = 0; i < work->edit_count; i++) {
         struct patas__target *target =
-            patas__target_get(patas__target_find(work->edits[i].address));
+            patas__target_get(edit_target(&work->edits[i]));
         if (!work->edits[i].data) {
             target->seen_live = true;
             continue;

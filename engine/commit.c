@@ -12,9 +12,8 @@
 #include "host.h"
 
 enum {
-    EDIT_PAGE = 4096,
     PUT_BACK_TRIES = 4,
-    RUN_GAP = 64 * EDIT_PAGE,
+    RUN_GAP = 256 * 1024, /* bytes */
     EDIT_DENIED = 13,
     EDIT_PERM = 1
 };
@@ -54,8 +53,10 @@ static bool store_unit(uintptr_t address, const uint8_t *from,
             memcmp((const void *)address, from, check))
             return false;
         unit_merge(next, now, unit_size, at, to, size);
-        if (patas__unit_swap(unit, unit_size, now, next))
-            return true; /* else a neighbour in the unit changed: look again */
+        if (patas__unit_swap(unit, unit_size, now, next)) {
+            patas__code_written(address, size);
+            return true;
+        } /* else a neighbour in the unit changed: look again */
     }
 }
 
@@ -83,7 +84,7 @@ struct run {
 
 static uintptr_t page_of(uintptr_t address)
 {
-    return address & ~(uintptr_t)(EDIT_PAGE - 1);
+    return address & ~(uintptr_t)(patas__os_page() - 1);
 }
 
 /* The edits from `first` on that one mprotect serves: in one mapping, with no
@@ -103,7 +104,7 @@ static int run_of(const struct patas__edit *edits, size_t count, size_t first,
     run->start = page_of(edit->address);
     for (size_t i = first; i < count; i++) {
         uintptr_t end =
-            page_of(edits[i].address + edits[i].size - 1) + EDIT_PAGE;
+            page_of(edits[i].address + edits[i].size - 1) + patas__os_page();
         if (run->count && (edits[i].address > run->end + RUN_GAP ||
                            edits[i].data != edit->data))
             break;
@@ -178,7 +179,8 @@ static void close_pages(const struct patas__edit *edits, size_t count)
     for (size_t i = 0; i < count; i += edits[i].run) {
         const struct patas__edit *last = &edits[i + edits[i].run - 1];
         uintptr_t start = page_of(edits[i].address);
-        uintptr_t end = page_of(last->address + last->size - 1) + EDIT_PAGE;
+        uintptr_t end =
+            page_of(last->address + last->size - 1) + patas__os_page();
         if (!(edits[i].prot & PATAS__WRITE))
             put_back(start, end - start, (int)edits[i].prot);
     }
@@ -250,10 +252,10 @@ static enum method find_method(uintptr_t address)
     if (!err && region.prot & PATAS__WRITE)
         return METHOD_PROTECT;
     if (!err)
-        err = patas__os_protect((void *)page, EDIT_PAGE,
+        err = patas__os_protect((void *)page, patas__os_page(),
                                 region.prot | PATAS__WRITE);
     if (!err) {
-        put_back(page, EDIT_PAGE, region.prot);
+        put_back(page, patas__os_page(), region.prot);
         return METHOD_PROTECT;
     }
     /* No memory, say, is no answer for ever; nor is a /proc that may be mounted

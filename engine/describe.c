@@ -128,8 +128,9 @@ static size_t old_bytes(const struct patas__target *target, uint8_t bytes[32])
     size_t size = 32;
     while (size && patas__os_read(target->entry, bytes, size))
         size--;
-    if (size >= target->written && target->state == PATAS__INSTALLED)
-        memcpy(bytes, target->before, target->written);
+    if (size >= (size_t)target->at + target->written &&
+        target->state == PATAS__INSTALLED)
+        memcpy(bytes + target->at, target->before, target->written);
     return size;
 }
 
@@ -147,6 +148,7 @@ bool patas__describe_move(const struct patas__target *target,
         .size = old_bytes(target, remade->bytes),
         .to = patas__target_head(target),
         .shadow_stack = patas__os_shadow_stack(),
+        .lose_ip = true,
     };
     if (!patas__isa_host()->decode(move->bytes, move->size, move->from, &first))
         return false;
@@ -160,7 +162,8 @@ bool patas__describe_move(const struct patas__target *target,
     if (target->form == PATAS_FORM_SHORT_JUMP && first.length == 1 &&
         move_again(move, 2))
         return true;
-    return move_again(move, first.length) || move_again(move, jump);
+    return move_again(move, target->at + first.length) ||
+           move_again(move, jump);
 }
 
 /* ---- names ----------------------------------------------------------------

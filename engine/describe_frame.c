@@ -44,6 +44,7 @@ enum frame_op { /* DW_CFA_... */
     FRAME_VAL_OFFSET = 0x14,
     FRAME_VAL_OFFSET_SF = 0x15,
     FRAME_VAL_EXPRESSION = 0x16,
+    FRAME_NEGATE_RA = 0x2d, /* AArch64: signed from here on, or no more */
     FRAME_ARGS_SIZE = 0x2e,
     FRAME_ADVANCE = 0x40, /* these three hold an operand in six bits */
     FRAME_OFFSET = 0x80,
@@ -300,6 +301,7 @@ static bool frame_operands(struct frame_reader *from, unsigned op)
         return true;
     case FRAME_REMEMBER:
     case FRAME_RECALL:
+    case FRAME_NEGATE_RA:
         return true;
     default:
         if ((op & 0xc0) == FRAME_OFFSET)

@@ -31,6 +31,15 @@ PATAS__HIDDEN extern const uint8_t patas__unit_least, patas__unit_most;
 PATAS__HIDDEN bool patas__unit_swap(uintptr_t unit, unsigned size,
                                     const uint8_t *old, const uint8_t *new);
 
+/* Whatever executes the bytes by the address `code` from now on sees them as
+ * they are now: to the point where data and instructions are one. (Other cores
+ * may have taken older ones already: patas__os_sync_cores().) */
+PATAS__HIDDEN void patas__code_written(uintptr_t code, size_t size);
+
+/* Does this processor refuse an indirect call that doesn't land on a landing
+ * pad? Then no jump may stand in its place. */
+PATAS__HIDDEN bool patas__pads_stay(void);
+
 /* Above every address that a program can have. */
 PATAS__HIDDEN extern const uintptr_t patas__user_top;
 

@@ -178,6 +178,11 @@ struct patas__isa {
     /* In front of code that the kernel restarts (rseq(2)). */
     uint32_t rseq_signature;
 
+    /* How far away a jump may lead, bytes, and code whose operands are to stay
+     * in reach, too; both some less than what instructions can. */
+    uint32_t reach, near;
+    uint32_t forms; /* bit k: there is the patas_form k */
+
     /*
      * May this form serve? A patas_reason; `*trouble` is what is in the way.
      * `unit` is the size of the aligned units that can be written at once.
@@ -196,7 +201,10 @@ struct patas__isa {
     /* Generated code, for the address `at`. What it names is in reach: the
      * island sees to that. */
     void (*put_jump)(uint8_t *code, uint64_t at, uint64_t to);
-    void (*put_stub)(uint8_t *code, uint64_t at, uint64_t slot);
+    /* `pad`: the landing pad that runs in front of a target's stub, whose
+     * effect the stub undoes; or NULL. */
+    void (*put_stub)(uint8_t *code, uint64_t at, uint64_t slot,
+                     const uint8_t *pad);
     void (*put_thunk)(uint8_t *code, uint64_t at, uint64_t slot,
                       uint64_t context);
 

@@ -476,31 +476,52 @@ static void reach_bounds(uintptr_t origin, uintptr_t reach, uintptr_t *from,
     *to = !AROUND && origin + reach < HIGH ? origin + reach : HIGH;
 }
 
+/* Where the hole [from, to) is nearest to `aim`; 0 if `size` bytes don't fit.
+ */
+static uintptr_t hole_place(uintptr_t from, uintptr_t to, uintptr_t size,
+                            uintptr_t aim)
+{
+    uintptr_t first = (from + size - 1) & ~(size - 1);
+    uintptr_t last = to < size ? 0 : (to - size) & ~(size - 1);
+    if (first > last || first < from)
+        return 0;
+    return aim < first ? first : aim > last ? last : aim & ~(size - 1);
+}
+
 /*
- * A crowded neighbourhood: the lowest hole of `size` bytes within reach of
- * `origin`, by the list of mappings. 0 if there is none, or no list.
+ * A crowded neighbourhood: a hole of `size` bytes within reach of `origin`, by
+ * the list of mappings. 0 if there is none, or no list. Far below is best,
+ * since there the program grows least; but where jumps don't go far, not so far
+ * that other functions have to have another one.
  */
 static uintptr_t hole_find(uintptr_t origin, uintptr_t size)
 {
     enum {
         NO_MORE = 2
     };
+    const uintptr_t reach = patas__isa_host()->near;
+    const bool far = reach >= GIB;
+    const uintptr_t aim = far || origin < reach / 2 ? 0 : origin - reach / 2;
+    uintptr_t best = 0, best_away = UINTPTR_MAX;
     uintptr_t at, end;
-    reach_bounds(origin, 2 * GIB - 256 * MIB, &at, &end);
+    reach_bounds(origin, reach, &at, &end);
     while (at < end) {
         struct patas__region region;
         int err = patas__os_region_next(at, &region);
         if (err && err != NO_MORE)
             return 0;
         uintptr_t to = err || region.start > end ? end : region.start;
-        uintptr_t base = (at + size - 1) & ~(size - 1);
-        if (base + size <= to && !grows_there(base, size))
-            return base;
-        if (err)
-            return 0;
+        uintptr_t base = hole_place(at, to, size, aim);
+        uintptr_t away = base > aim ? base - aim : aim - base;
+        if (base && !grows_there(base, size) && away < best_away) {
+            best = base;
+            best_away = away;
+        }
+        if (err || (best && at > aim))
+            break; /* farther away from here on */
         at = region.end;
     }
-    return 0;
+    return best;
 }
 
 static struct unit *unit_in_hole(uintptr_t origin)
@@ -700,7 +721,8 @@ static bool near(const struct unit *unit, uintptr_t origin, bool plain)
 {
     uintptr_t distance =
         unit->base > origin ? unit->base - origin : origin - unit->base;
-    return AROUND || distance < 2 * GIB - (plain ? 1 : 256) * MIB;
+    const struct patas__isa *isa = patas__isa_host();
+    return AROUND || distance < (plain ? isa->reach : isa->near);
 }
 
 static bool code_in(uint32_t index, size_t size, uintptr_t *code)
@@ -957,9 +979,10 @@ static int seal_run(uint32_t from, uint32_t to)
         DENIED = 13
     };
     const struct unit *first = &land.units[from], *last = &land.units[to - 1];
-    int err = patas__os_protect((void *)first->base,
-                                last->base + last->size - first->base,
-                                PATAS__READ | PATAS__EXEC);
+    const size_t size = last->base + last->size - first->base;
+    patas__code_written(first->base, size);
+    int err =
+        patas__os_protect((void *)first->base, size, PATAS__READ | PATAS__EXEC);
     if (err != PERM && err != DENIED)
         return err;
     err = 0;

@@ -122,7 +122,7 @@ bool patas__registry_intact(uint32_t module)
         uint8_t before[8], after[8], now[8];
         if (target->module != module || target->state != PATAS__INSTALLED ||
             target->form == PATAS_FORM_SLOT ||
-            patas__os_read(target->entry, now, target->written))
+            patas__os_read(target->entry + target->at, now, target->written))
             continue;
         patas__target_bytes(target, before, after);
         if (!memcmp(now, after, target->written))
@@ -974,7 +974,13 @@ static void plan_tell(const struct patas__request *request,
 static void plan_tell_known(uint32_t index, patas_plan_info *info)
 {
     const struct patas__target *target = patas__target_get(index);
-    patas__target_bytes(target, info->before, info->after);
+    uint8_t before[8], after[8];
+    const size_t rest = sizeof before - target->at;
+    patas__target_bytes(target, before, after);
+    memcpy(info->before, (const void *)target->entry, target->at);
+    memcpy(info->after, info->before, target->at);
+    memcpy(info->before + target->at, before, rest);
+    memcpy(info->after + target->at, after, rest);
     info->form = (patas_form)target->form;
     info->written = target->written;
     info->island = patas__target_island(target);

@@ -71,12 +71,12 @@ unsigned patas__survey(const struct patas__isa *isa,
                        struct patas__survey *survey, uint64_t body,
                        uint64_t padding, uint64_t *trouble)
 {
-    const unsigned jump = isa->jump;
+    unsigned window = isa->jump;
     unsigned at = 0, furthest = 0;
     bool ended = false;
     uint64_t stop = body ? body : survey->size;
     survey->isa = isa;
-    survey->first = survey->cover = 0;
+    survey->at = survey->first = survey->cover = 0;
     survey->starts = survey->returns = survey->crosses = 0;
     survey->plain = true;
     *trouble = survey->entry;
@@ -84,19 +84,23 @@ unsigned patas__survey(const struct patas__isa *isa,
         struct patas__insn insn;
         if (!isa->decode(survey->bytes + at, survey->size - at,
                          survey->entry + at, &insn)) {
-            if (survey->cover >= jump)
+            if (survey->cover >= window)
                 break; /* data behind the window; no business of ours */
             *trouble = survey->entry + at;
             return survey->size - at < isa->max_insn
                        ? PATAS_REASON_TRUNCATED
                        : PATAS_REASON_INVALID_CODE;
         }
-        if (at < jump && is_breakpoint(survey, at)) {
+        if (at < window && is_breakpoint(survey, at)) {
             *trouble = survey->entry + at;
             return PATAS_REASON_BREAKPOINT;
         }
+        if (!at && survey->pads_stay && insn.landing_pad) {
+            survey->at = insn.length;
+            window += insn.length;
+        }
         survey->starts |= 1u << at;
-        bool covered = survey->cover < jump;
+        bool covered = survey->cover < window;
         if (covered)
             survey->cover = (uint8_t)(at + insn.length);
         note_flow(survey, &insn, at);
@@ -129,7 +133,7 @@ unsigned patas__plan_form(const struct patas__survey *survey, patas_form form,
                           struct patas__plan *plan, uint64_t *trouble)
 {
     *trouble = survey->entry;
-    *plan = (struct patas__plan){.form = form};
+    *plan = (struct patas__plan){.form = form, .at = survey->at};
     return survey->isa->plan(survey, flags, unit, plan, trouble);
 }
 
@@ -142,5 +146,7 @@ unsigned patas__plan_bytes(const struct patas__plan *plan,
     if (plan->form == PATAS_FORM_PERMANENT_TRAP)
         trap = patas__trap_first();
     memcpy(bytes, survey->bytes, 8);
-    return survey->isa->form_bytes(plan->form, survey->entry, to, trap, bytes);
+    return plan->at + survey->isa->form_bytes(plan->form,
+                                              survey->entry + plan->at, to,
+                                              trap, bytes + plan->at);
 }

@@ -32,6 +32,9 @@ struct patas__survey {
     uint64_t entry;
     uint8_t bytes[PATAS__LOOK];
     uint8_t size;     /* readable bytes in `bytes` */
+    bool pads_stay;   /* the processor wants landing pads where they are */
+    uint8_t at;       /* where the jump goes, seen from the entry: 0, or behind
+                         a landing pad that stays */
     uint8_t first;    /* length of the first instruction */
     uint8_t cover;    /* bytes of whole instructions that cover a jump, or the
                          function's end if that comes earlier */
@@ -59,7 +62,8 @@ PATAS__HIDDEN unsigned patas__survey(const struct patas__isa *isa,
 /* A form that fits, but for its addresses. */
 struct patas__plan {
     patas_form form;
-    uint8_t written;           /* bytes that change, from the entry */
+    uint8_t at;                /* where they are, seen from the entry: */
+    uint8_t written;           /* bytes that change */
     uint8_t owned;             /* bytes that no other patch may write */
     uint8_t want;              /* bytes that must be moved at least */
     struct patas__reach reach; /* for the stub; `origin` set */
@@ -71,9 +75,9 @@ PATAS__HIDDEN unsigned patas__plan_form(const struct patas__survey *survey,
                                         unsigned unit, struct patas__plan *plan,
                                         uint64_t *trouble);
 
-/* The bytes that the plan writes (all of the jump, kept bytes included), once
- * the stub's address is known; `gap` is the padding of a short jump. Returns
- * their number. */
+/* The bytes from the entry to the end of what the plan writes (all of the jump,
+ * kept bytes included), once the stub's address is known; `gap` is the padding
+ * of a short jump. Returns their number. */
 PATAS__HIDDEN unsigned patas__plan_bytes(const struct patas__plan *plan,
                                          const struct patas__survey *survey,
                                          uint64_t stub, uint64_t gap,

@@ -6,6 +6,7 @@
 #include "prepare.h"
 
 #include "commit.h"
+#include "host.h"
 #include "target.h"
 #include "trap.h"
 
@@ -228,13 +229,14 @@ static void each_moved(const struct patas__target *target,
     struct patas__insn insn;
     size_t size = 2 * sizeof bytes;
     const uint8_t *live = NULL;
-    while (!live && (size /= 2) > sizeof target->before) /* a segment ends */
+    const unsigned window = target->at + JUMP;
+    while (!live && (size /= 2) >= window) /* a segment ends */
         live = patas__image_bytes(image, target->entry, size);
     if (!live)
         return;
     memcpy(bytes, live, size);
-    memcpy(bytes, target->before, sizeof target->before);
-    for (unsigned at = 0; at < JUMP; at += insn.length) {
+    memcpy(bytes + target->at, target->before, target->written);
+    for (unsigned at = 0; at < window; at += insn.length) {
         if (!image->isa->decode(bytes + at, size - at, target->entry + at,
                                 &insn))
             return;
@@ -348,7 +350,7 @@ static uint32_t branches_around(const struct patas__survey *survey)
                         .bytes = bytes,
                         .executable = true},
     };
-    return patas__branches_search(&image, entry, JUMP, entry,
+    return patas__branches_search(&image, entry, survey->at + JUMP, entry,
                                   entry + survey->cover);
 }
 
@@ -361,6 +363,7 @@ static patas_status survey_target(struct patas__request *request,
     it->entry = request->entry;
     it->size = 0;
     it->enters = 0;
+    it->pads_stay = patas__pads_stay();
     read_bytes(it, module != NULL);
     unsigned reason = patas__survey(patas__isa_host(), it, request->extent,
                                     request->padding, &trouble);
@@ -370,11 +373,14 @@ static patas_status survey_target(struct patas__request *request,
     request->inside = it->enters;
     if (request->searched)
         it->enters |= request->entering;
+    else if (!it->at && JUMP == patas__isa_host()->step)
+        return PATAS_OK; /* nothing can lead into one instruction */
     else if (!module)
         it->enters |= branches_around(it);
     else
-        it->enters |= patas__module_branches(
-            module, it->entry, JUMP, it->entry + it->cover, request->nth != 0);
+        it->enters |=
+            patas__module_branches(module, it->entry, it->at + JUMP,
+                                   it->entry + it->cover, request->nth != 0);
     return PATAS_OK;
 }
 
@@ -482,6 +488,7 @@ static unsigned relocate(struct patas__request *request, bool dry,
     move->bytes = it->bytes;
     move->size = it->size;
     move->want = want;
+    move->lose_ip = true; /* the stub in front of it has used one */
     move->shadow_stack = shadow_stack();
     for (unsigned round = 0; round < 2; round++) {
         if (move->plain ? patas__island_spare(request->entry, guess, head)
@@ -526,7 +533,8 @@ static int write_stub(const struct patas__target *target)
     const struct patas__isa *isa = patas__isa_host();
     const uintptr_t stub = patas__target_island(target);
     uint8_t bytes[PATAS__STUB_MAX];
-    isa->put_stub(bytes, stub, (uintptr_t)patas__target_slot(target));
+    const uint8_t *pad = target->at ? (const uint8_t *)target->entry : NULL;
+    isa->put_stub(bytes, stub, (uintptr_t)patas__target_slot(target), pad);
     return patas__island_write(stub, bytes, isa->stub);
 }
 
@@ -551,8 +559,10 @@ static unsigned build(struct patas__request *request, uint32_t module,
     target->module = (uint16_t)module;
     target->form = (uint8_t)request->plan.form;
     target->owned = request->plan.owned;
-    target->written = request->plan.written;
-    memcpy(target->before, request->survey.bytes, sizeof target->before);
+    target->written = request->plan.written & 0xfu;
+    target->at = request->plan.at & 0xfu;
+    memcpy(target->before, request->survey.bytes + target->at,
+           sizeof target->before);
     fill_stub(target, request->stub, slot);
     fill_carry(target, request, &move);
     *slot = head;
@@ -598,7 +608,8 @@ static unsigned try_form(struct patas__request *request, patas_form form,
     }
     /* Most windows are free of others as a whole. */
     if (request->neighbour &&
-        patas__target_overlap(request->entry, request->plan.owned)) {
+        patas__target_overlap(request->entry,
+                              request->plan.at + request->plan.owned)) {
         request->in_the_way = request->neighbour;
         return PATAS_REASON_TAKEN;
     }
@@ -636,7 +647,9 @@ static patas_status all_passed(const struct patas__request *request,
     static const uint8_t order[] = {
         PATAS_FORM_TRAP_BYTES, PATAS_FORM_SHORT_JUMP, PATAS_FORM_KEPT_BYTES,
         PATAS_FORM_PERMANENT_TRAP, PATAS_FORM_ONE_INSTRUCTION};
-    unsigned reason = request->passed_by[order[0]];
+    bool traps = patas__isa_host()->forms >> PATAS_FORM_TRAP_BYTES & 1;
+    unsigned reason = request->passed_by[traps ? PATAS_FORM_TRAP_BYTES
+                                               : PATAS_FORM_ONE_INSTRUCTION];
     for (unsigned i = 0; i < sizeof order; i++) {
         unsigned this = request->passed_by[order[i]];
         if (this == PATAS_REASON_CANNOT_MOVE ||
@@ -668,6 +681,8 @@ struct choice {
 static bool fits(struct patas__request *request, const struct choice *choice,
                  patas_form form, bool unlimited)
 {
+    if (!(patas__isa_host()->forms >> form & 1))
+        return false;
     uintptr_t before = request->in_the_way;
     request->in_the_way = 0;
     unsigned reason =
@@ -700,15 +715,16 @@ static bool fewer_branches(struct patas__request *request,
     if (!module || module->branches || it->enters == request->inside)
         return false;
     uint32_t believed = it->enters;
-    it->enters = request->inside |
-                 patas__module_decoded_branches(module, it->entry, JUMP);
+    it->enters = request->inside | patas__module_decoded_branches(
+                                       module, it->entry, it->at + JUMP);
     return module->branches && it->enters != believed;
 }
 
 static patas_status choose(struct patas__request *request,
                            const struct choice *choice, patas_error *error)
 {
-    request->neighbour = patas__target_overlap(request->entry, JUMP);
+    request->neighbour =
+        patas__target_overlap(request->entry, request->survey.at + JUMP);
     if (any_fits(request, choice) ||
         (fewer_branches(request, choice->module) && any_fits(request, choice)))
         return PATAS_OK;
@@ -732,7 +748,7 @@ void patas__target_bytes(const struct patas__target *target, uint8_t before[8],
     memcpy(before, target->before, sizeof target->before);
     memcpy(after, before, 8);
     bool gap = target->form == PATAS_FORM_SHORT_JUMP;
-    patas__isa_host()->form_bytes(target->form, target->entry,
+    patas__isa_host()->form_bytes(target->form, target->entry + target->at,
                                   gap ? patas__target_gap(target)
                                       : patas__target_island(target),
                                   target->after, after);
@@ -821,7 +837,7 @@ static uint32_t still_known(uintptr_t entry)
         return index;
     if (target->form != PATAS_FORM_SLOT &&
         (target->state == PATAS__INSTALLED ||
-         (!patas__os_read(entry, now, target->owned) &&
+         (!patas__os_read(entry + target->at, now, target->owned) &&
           !memcmp(now, target->before, target->owned))))
         return index;
     patas__target_retire(index);
@@ -880,7 +896,7 @@ patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
         status = survey_target(&request, module, error);
     if (status != PATAS_OK)
         return status;
-    if (patas__target_overlap(target->entry, JUMP))
+    if (patas__target_overlap(target->entry, request.survey.at + JUMP))
         return refuse(error, PATAS_ERR_BLOCKED, PATAS_REASON_TAKEN,
                       target->entry, 0);
     unsigned reason = patas__plan_form(
@@ -897,7 +913,7 @@ patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
     *slot = patas__target_head(target);
     fill_stub(target, request.stub, slot);
     target->form = PATAS_FORM_KEPT_BYTES;
-    target->written = request.plan.written;
+    target->written = request.plan.written & 0xfu;
     target->owned = request.plan.owned;
     /* Nothing of this form traps: what does is the program's own. */
     memset(target->carry, 0xff, sizeof target->carry);

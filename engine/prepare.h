@@ -62,7 +62,7 @@ PATAS__HIDDEN patas_status patas__check_replacement(uintptr_t address,
 PATAS__HIDDEN patas_status patas__prepare_slot(uintptr_t slot, uint32_t *target,
                                                patas_error *error);
 
-/* The first 8 bytes at the entry as they are with and without the patch. */
+/* The 8 bytes from entry + at on as they are with and without the patch. */
 PATAS__HIDDEN void patas__target_bytes(const struct patas__target *target,
                                        uint8_t before[8], uint8_t after[8]);
 

@@ -177,7 +177,7 @@ uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
                 break;
             const struct patas__target *other = patas__target_get(found);
             at = other->entry;
-            if (at != entry && at + other->owned > entry)
+            if (at != entry && at + other->at + other->owned > entry)
                 return at;
         }
     return 0;
@@ -372,7 +372,7 @@ static bool make_stub(const struct patas__target *target,
     if (take_jump(target->entry, isa->stub, &code, &slot))
         return false;
     *slot = patas__target_base(target);
-    isa->put_stub(bytes, code, (uintptr_t)slot);
+    isa->put_stub(bytes, code, (uintptr_t)slot, NULL);
     patch->stub = (int32_t)(code - target->entry);
     return !patas__island_write(code, bytes, isa->stub);
 }

@@ -43,15 +43,16 @@ struct patas__target {
     uint8_t form;          /* patas_form */
     uint8_t state : 7;     /* enum patas__state */
     uint8_t seen_live : 1; /* installed once: its plan is final */
-    uint8_t written;       /* bytes that a patch changes */
-    uint8_t owned;         /* bytes that no other patch may write */
+    uint8_t written : 4;   /* bytes that a patch changes ... */
+    uint8_t at : 4;        /* ... from entry + at on */
+    uint8_t owned;         /* bytes that no other patch may write, from there */
     union {
         struct {
-            uint8_t before[5];
-            uint8_t after;    /* the byte that the form alone doesn't tell:
-                                 rel8 of a short jump, the trap */
-            uint8_t carry[4]; /* offset in the head of entry + 1 .. + 4; 0xff
-                                 where nobody can be */
+            uint8_t before[5]; /* from entry + at on */
+            uint8_t after;     /* the byte that the form alone doesn't tell:
+                                  rel8 of a short jump, the trap */
+            uint8_t carry[4];  /* offset in the head of entry + 1 .. + 4; 0xff
+                                  where nobody can be */
         };
         uint8_t current[10]; /* of a data slot: the pointer we put there */
     };
@@ -94,8 +95,8 @@ PATAS__HIDDEN uint32_t patas__mark(void);
 /* The live target at this entry, or 0. */
 PATAS__HIDDEN uint32_t patas__target_find(uintptr_t entry);
 
-/* Is a byte of [entry, entry + size) owned by another live target? Then its
- * entry, else 0. */
+/* Is a byte of [entry, entry + size) owned by another live target, or is its
+ * entry there? Then that, else 0. */
 PATAS__HIDDEN uintptr_t patas__target_overlap(uintptr_t entry, unsigned size);
 
 /* A new record, not yet to be found; 0 if memory is short. */

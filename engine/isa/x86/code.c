@@ -39,8 +39,11 @@ void patas__x86_put_jump(uint8_t *code, uint64_t at, uint64_t to)
     code_put_field(code, 1, at, to);
 }
 
-void patas__x86_put_stub(uint8_t *code, uint64_t at, uint64_t slot)
+/* A landing pad does nothing else. */
+void patas__x86_put_stub(uint8_t *code, uint64_t at, uint64_t slot,
+                         const uint8_t *pad)
 {
+    (void)pad;
     code[0] = 0xff;
     code[1] = 0x25;
     code_put_field(code, CODE_STUB_FIELD, at, slot);
@@ -58,7 +61,8 @@ void patas__x86_put_thunk(uint8_t *code, uint64_t at, uint64_t slot,
     code[1] = 0x8b;
     code[2] = 0x15;
     code_put_field(code, 3, at, context);
-    patas__x86_put_stub(code + CODE_THUNK_LOAD, at + CODE_THUNK_LOAD, slot);
+    patas__x86_put_stub(code + CODE_THUNK_LOAD, at + CODE_THUNK_LOAD, slot,
+                        NULL);
 }
 
 void patas__x86_thunk_slots(const uint8_t *code, uint64_t at, uint64_t *slot,
@@ -68,9 +72,11 @@ void patas__x86_thunk_slots(const uint8_t *code, uint64_t at, uint64_t *slot,
     *slot = patas__x86_stub_slot(code + CODE_THUNK_LOAD, at + CODE_THUNK_LOAD);
 }
 
-void patas__x86_put_stub_32(uint8_t *code, uint64_t at, uint64_t slot)
+void patas__x86_put_stub_32(uint8_t *code, uint64_t at, uint64_t slot,
+                            const uint8_t *pad)
 {
     (void)at;
+    (void)pad;
     code[0] = 0xff;
     code[1] = 0x25;
     patas__store32(code + CODE_STUB_FIELD, (uint32_t)slot);
@@ -88,7 +94,7 @@ void patas__x86_put_thunk_32(uint8_t *code, uint64_t at, uint64_t slot,
     code[0] = 0x8b;
     code[1] = 0x0d;
     patas__store32(code + 2, (uint32_t)context);
-    patas__x86_put_stub_32(code + CODE_THUNK_LOAD_32, at, slot);
+    patas__x86_put_stub_32(code + CODE_THUNK_LOAD_32, at, slot, NULL);
 }
 
 void patas__x86_thunk_slots_32(const uint8_t *code, uint64_t at, uint64_t *slot,

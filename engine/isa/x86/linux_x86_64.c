@@ -93,6 +93,19 @@ bool patas__unit_swap(uintptr_t unit, unsigned size, const uint8_t *old,
     return size == 8 ? swap8(unit, old, new) : swap16(unit, old, new);
 }
 
+/* Caches are coherent (SDM volume 3, 11.6). */
+void patas__code_written(uintptr_t code, size_t size)
+{
+    (void)code;
+    (void)size;
+}
+
+/* Linux has no IBT for programs. */
+bool patas__pads_stay(void)
+{
+    return false;
+}
+
 /* ---- threads that are held ------------------------------------------- */
 
 enum {

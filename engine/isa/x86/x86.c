@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "x86.h"
 
+#include "patas.h"
+
 #include <elf.h>
+
+/* A displacement has 32 bits. */
+#define X86_REACH (0x80000000u - 0x100000u)
+#define X86_NEAR  (0x80000000u - 0x10000000u)
+#define X86_FORMS                                                     \
+    (1u << PATAS_FORM_ONE_INSTRUCTION | 1u << PATAS_FORM_KEPT_BYTES | \
+     1u << PATAS_FORM_TRAP_BYTES | 1u << PATAS_FORM_SHORT_JUMP |      \
+     1u << PATAS_FORM_PERMANENT_TRAP)
 
 /* Relocations: System V ABI, x86-64 table 4.9 and i386 table 4.9. */
 
@@ -30,6 +40,9 @@ const struct patas__isa patas__isa_x86_64 = {
     .breakpoint = 0xcc,
     .breakpoint_mask = 0xff,
     .rseq_signature = 0x53053053, /* glibc, sys/rseq.h */
+    .reach = X86_REACH,
+    .near = X86_NEAR,
+    .forms = X86_FORMS,
     .plan = patas__x86_plan,
     .form_bytes = patas__x86_form_bytes,
     .put_jump = patas__x86_put_jump,
@@ -64,6 +77,9 @@ const struct patas__isa patas__isa_i386 = {
     .breakpoint = 0xcc,
     .breakpoint_mask = 0xff,
     .rseq_signature = 0x53053053, /* glibc, sys/rseq.h */
+    .reach = X86_REACH,
+    .near = X86_NEAR,
+    .forms = X86_FORMS,
     .plan = patas__x86_plan,
     .form_bytes = patas__x86_form_bytes,
     .put_jump = patas__x86_put_jump,

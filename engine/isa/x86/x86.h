@@ -73,14 +73,14 @@ enum {
 };
 PATAS__HIDDEN void patas__x86_put_jump(uint8_t *code, uint64_t at, uint64_t to);
 PATAS__HIDDEN void patas__x86_put_stub(uint8_t *code, uint64_t at,
-                                       uint64_t slot);
+                                       uint64_t slot, const uint8_t *pad);
 PATAS__HIDDEN uint64_t patas__x86_stub_slot(const uint8_t *code, uint64_t at);
 PATAS__HIDDEN void patas__x86_put_thunk(uint8_t *code, uint64_t at,
                                         uint64_t slot, uint64_t context);
 PATAS__HIDDEN void patas__x86_thunk_slots(const uint8_t *code, uint64_t at,
                                           uint64_t *slot, uint64_t *context);
 PATAS__HIDDEN void patas__x86_put_stub_32(uint8_t *code, uint64_t at,
-                                          uint64_t slot);
+                                          uint64_t slot, const uint8_t *pad);
 PATAS__HIDDEN uint64_t patas__x86_stub_slot_32(const uint8_t *code,
                                                uint64_t at);
 PATAS__HIDDEN void patas__x86_put_thunk_32(uint8_t *code, uint64_t at,

@@ -11,10 +11,6 @@
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
 
-enum {
-    OS_PAGE = 4096
-};
-
 /* Values of the kernel's interface that the oldest supported headers lack. */
 enum {
     MEMBARRIER_SYNC_CORE_ = 1 << 5,
@@ -64,7 +60,16 @@ int patas__os_tid(void)
 
 size_t patas__os_page(void)
 {
-    return OS_PAGE;
+    enum {
+        AT_PAGESZ_ = 6,
+        SMALLEST = 4096
+    };
+    static size_t page;
+    if (!page)
+        page = patas__os_auxv(AT_PAGESZ_);
+    if (!page)
+        page = SMALLEST;
+    return page;
 }
 
 int patas__os_map(size_t size, int prot, void **memory)
