@@ -38,8 +38,7 @@ static struct {
     unsigned inner_forks;        /* under way in the thread that has the lock */
     bool wrapped;                /* sigaction goes through us */
     bool wrapping;
-    void *loose_pin; /* to be let go at the next chance */
-    uint32_t wrap;   /* that patch: no restore_all takes it */
+    uint32_t wrap; /* that patch: no restore_all takes it */
 } engine;
 
 /* ---- coming in and going out ------------------------------------------------
@@ -212,34 +211,51 @@ static struct patas__module *unpinned(uintptr_t address)
                : NULL;
 }
 
-/* Called, and returns, under the lock; lets it go between. */
-static patas_status pin_module(uintptr_t address, patas_error *error)
+static void *take_pin(uintptr_t address)
 {
-    if (!unpinned(address))
-        return PATAS_OK;
-    leave();
     patas__gate_enter(&engine.gate);
     void *pin = patas__os_pin(address);
     patas__gate_leave(&engine.gate);
-    patas_status status = enter_fresh(true, error);
-    if (status != PATAS_OK)
-        (void)patas__lock_take(&engine.lock); /* as the caller had it */
-    struct patas__module *module =
-        status == PATAS_OK ? unpinned(address) : NULL;
-    if (module) {
-        module->pin = pin;
-        module->pin_tried = true;
-    } else if (pin && !engine.loose_pin) {
-        engine.loose_pin = pin; /* another thread was first */
+    return pin;
+}
+
+static void give_pin(void *pin)
+{
+    if (pin)
+        patas__os_unpin(pin);
+}
+
+/* Called, and returns, under the lock; lets it go between. */
+static patas_status pin_module(uintptr_t address, patas_error *error)
+{
+    while (unpinned(address)) {
+        leave();
+        void *pin = take_pin(address);
+        patas_status status = enter_fresh(true, error);
+        struct patas__module *module =
+            status == PATAS_OK ? unpinned(address) : NULL;
+        if (module) {
+            module->pin = pin;
+            module->pin_tried = true;
+            break;
+        }
+        if (status == PATAS_OK)
+            leave(); /* another thread was first */
+        give_pin(pin);
+        if (status == PATAS_OK)
+            status = enter_fresh(true, error);
+        if (status != PATAS_OK) {
+            (void)patas__lock_take(&engine.lock); /* as the caller had it */
+            return status;
+        }
     }
-    return status;
+    return PATAS_OK;
 }
 
 /* A pin that nothing needs any more. */
-static void *take_loose_pin(void)
+static void *unused_pin(void)
 {
-    void *pin = engine.loose_pin;
-    engine.loose_pin = NULL;
+    void *pin = NULL;
     for (uint32_t i = 1; !pin && i < patas__module_count(); i++) {
         struct patas__module *module = patas__module_get(i);
         if (module->uses || !module->pin_tried)
@@ -255,11 +271,11 @@ static void *take_loose_pin(void)
 static void leave_unpinning(void)
 {
     for (;;) {
-        void *pin = take_loose_pin();
+        void *pin = unused_pin();
         leave();
         if (!pin)
             return;
-        patas__os_unpin(pin);
+        give_pin(pin);
         if (enter(NULL) != PATAS_OK)
             return;
     }
@@ -806,6 +822,8 @@ static patas_status enter_member(patas_batch *handle,
         return status;
     if (settled(pair->replacement, 0) &&
         settled(pair->target, options->flags)) {
+        if ((batch = batch_get(handle)) != NULL)
+            batch_hold(batch, pair->target); /* others did so far */
         pair->from = pair->target;
         pair->to = pair->replacement;
         return PATAS_OK;
@@ -859,7 +877,10 @@ patas_status patas_batch_replace_with(patas_batch *handle, patas_fn target,
     } else if (!error->target) {
         error->target = (uintptr_t)target;
     }
-    leave();
+    if (status == PATAS_OK)
+        leave();
+    else
+        leave_unpinning();
     return status;
 }
 

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* What a batch keeps while it is open, and what it must not keep: modules that
+ * are closed meanwhile. */
+#include "expect.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+    MODULES = 20 /* more than a batch holds by number */
+};
+
+KEEP int fake(int x)
+{
+    return x + 100;
+}
+KEEP int victim(int x)
+{
+    return x + 1;
+}
+static const patas_fn FAKE = (patas_fn)fake, VICTIM = (patas_fn)victim;
+
+/* ---- modules: copies of one file ----------------------------------------- */
+
+static char names[MODULES][64];
+
+static void copy_file(const char *from, const char *to)
+{
+    char bytes[4096];
+    ssize_t size;
+    int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT, 0700);
+    ck_assert_int_ge(in, 0);
+    ck_assert_int_ge(out, 0);
+    while ((size = read(in, bytes, sizeof bytes)) > 0)
+        ck_assert_int_eq(write(out, bytes, (size_t)size), size);
+    (void)close(in);
+    (void)close(out);
+}
+
+static void *load(unsigned number)
+{
+    char *name = names[number];
+    if (!*name) {
+        snprintf(name, sizeof names[0], "/tmp/patas-batches-%d-%u.so",
+                 (int)getpid(), number);
+        copy_file(BATCHES_MODULE, name);
+    }
+    void *module = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    ck_assert_msg(module != NULL, "%s", dlerror());
+    return module;
+}
+
+static bool loaded(unsigned number)
+{
+    void *module = dlopen(names[number], RTLD_NOW | RTLD_NOLOAD);
+    if (module)
+        (void)dlclose(module);
+    return module != NULL;
+}
+
+static int (*answer_of(void *module))(int)
+{
+    void *symbol = dlsym(module, "module_answer");
+    ck_assert_ptr_nonnull(symbol);
+    return (int (*)(int))(uintptr_t)symbol;
+}
+
+static void remove_files(void)
+{
+    for (unsigned i = 0; i < MODULES; i++)
+        if (*names[i])
+            (void)unlink(names[i]);
+}
+
+/* Some C libraries never unload anything. */
+static bool modules_stay(void)
+{
+    (void)dlclose(load(0));
+    return loaded(0);
+}
+
+/* ---- the loader, seen from patas ------------------------------------------
+ */
+
+static void *(*real_dlopen)(const char *, int);
+static void (*at_pin)(const char *name); /* once */
+
+static void find_real(void)
+{
+    *(void **)&real_dlopen = dlsym(RTLD_NEXT, "dlopen");
+}
+
+/* It stands in front of the C library's, for patas, too. */
+void *dlopen(const char *name, int flags)
+{
+    if (!real_dlopen)
+        find_real();
+    void (*now)(const char *) = at_pin;
+    if (now && name && flags == (RTLD_NOLOAD | RTLD_LAZY)) {
+        at_pin = NULL;
+        now(name);
+    }
+    return real_dlopen(name, flags);
+}
+
+/* ---- modules that are closed while a batch is open ------------------------
+ */
+
+START_TEST(a_module_stays_as_long_as_its_batch)
+{
+    patas_patch *patch;
+    if (modules_stay())
+        return;
+    void *module = load(1);
+    int (*answer)(int) = answer_of(module);
+    patas_batch *batch = patas_batch_begin(NULL);
+    OK(patas_batch_replace(batch, (patas_fn)answer, FAKE, &patch, &error));
+    ck_assert_int_eq(dlclose(module), 0);
+    ck_assert(loaded(1));
+    ck_assert_int_eq(answer(1), 8);
+    OK(patas_batch_commit(batch, &error));
+    ck_assert(!loaded(1));
+    REFUSED(patas_restore(patch, &error), PATAS_ERR_UNLOADED,
+            PATAS_REASON_NONE);
+}
+END_TEST
+
+START_TEST(an_aborted_batch_lets_go)
+{
+    patas_patch *patch;
+    if (modules_stay())
+        return;
+    void *module = load(1);
+    patas_batch *batch = patas_batch_begin(NULL);
+    OK(patas_batch_replace(batch, (patas_fn)answer_of(module), FAKE, &patch,
+                           &error));
+    ck_assert_int_eq(dlclose(module), 0);
+    patas_batch_abort(batch);
+    ck_assert(!loaded(1));
+}
+END_TEST
+
+START_TEST(a_batch_that_is_over_holds_nothing)
+{
+    patas_patch *patch;
+    if (modules_stay())
+        return;
+    void *module = load(1);
+    patas_batch *batch = patas_batch_begin(NULL);
+    patas_batch_abort(batch);
+    REFUSED(patas_batch_replace(batch, (patas_fn)answer_of(module), FAKE,
+                                &patch, &error),
+            PATAS_ERR_STALE, PATAS_REASON_BATCH_ENDED);
+    ck_assert_int_eq(dlclose(module), 0);
+    ck_assert(!loaded(1));
+    /* Nor a replacement's. */
+    module = load(2);
+    REFUSED(patas_batch_replace(batch, VICTIM, (patas_fn)answer_of(module),
+                                &patch, &error),
+            PATAS_ERR_STALE, PATAS_REASON_BATCH_ENDED);
+    ck_assert_int_eq(dlclose(module), 0);
+    ck_assert(!loaded(2));
+}
+END_TEST
+
+START_TEST(two_batches_hold_one_module)
+{
+    patas_patch *one, *two;
+    if (modules_stay())
+        return;
+    void *module = load(1);
+    int (*answer)(int) = answer_of(module);
+    patas_batch *first = patas_batch_begin(NULL);
+    patas_batch *second = patas_batch_begin(NULL);
+    OK(patas_batch_replace(first, (patas_fn)answer, FAKE, &one, &error));
+    OK(patas_batch_replace(second, (patas_fn)answer, VICTIM, &two, &error));
+    ck_assert_int_eq(dlclose(module), 0);
+    patas_batch_abort(first);
+    ck_assert(loaded(1));
+    ck_assert_int_eq(answer(1), 8);
+    patas_batch_abort(second);
+    ck_assert(!loaded(1));
+}
+END_TEST
+
+START_TEST(more_modules_than_a_batch_holds)
+{
+    patas_patch *patches[MODULES];
+    void *modules[MODULES];
+    int (*answers[MODULES])(int);
+    if (modules_stay())
+        return;
+    patas_batch *batch = patas_batch_begin(NULL);
+    for (unsigned i = 0; i < MODULES; i++) {
+        modules[i] = load(i);
+        answers[i] = answer_of(modules[i]);
+        OK(patas_batch_replace(batch, (patas_fn)answers[i], FAKE, &patches[i],
+                               &error));
+    }
+    OK(patas_batch_commit(batch, &error));
+    for (unsigned i = 0; i < MODULES; i++) {
+        ck_assert_int_eq(answers[i](1), 101);
+        OK(patas_restore(patches[i], &error));
+        ck_assert_int_eq(answers[i](1), 8);
+        ck_assert_int_eq(dlclose(modules[i]), 0);
+        ck_assert(!loaded(i));
+    }
+}
+END_TEST
+
+/* Two who pin the same module at once, twice: each lets its own go. */
+static patas_batch *other;
+static int (*asked)(int);
+static void other_was_first(const char *name)
+{
+    patas_patch *patch;
+    (void)name;
+    OK(patas_batch_replace(other, (patas_fn)asked, VICTIM, &patch, &error));
+}
+
+START_TEST(pinned_by_two_at_once)
+{
+    patas_patch *patch;
+    void *modules[3];
+    if (modules_stay())
+        return;
+    patas_batch *batch = patas_batch_begin(NULL);
+    other = patas_batch_begin(NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        modules[i] = load(i);
+        asked = answer_of(modules[i]);
+        at_pin = other_was_first;
+        OK(patas_batch_replace(batch, (patas_fn)asked, FAKE, &patch, &error));
+        ck_assert(at_pin == NULL);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_int_eq(dlclose(modules[i]), 0);
+    patas_batch_abort(batch);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert(loaded(i));
+    patas_batch_abort(other);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_msg(!loaded(i), "module %u", i);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, NULL, remove_files);
+    tcase_add_test(tests, a_module_stays_as_long_as_its_batch);
+    tcase_add_test(tests, an_aborted_batch_lets_go);
+    tcase_add_test(tests, a_batch_that_is_over_holds_nothing);
+    tcase_add_test(tests, two_batches_hold_one_module);
+    tcase_add_test(tests, more_modules_than_a_batch_holds);
+    tcase_add_test(tests, pinned_by_two_at_once);
+}
+
+EXPECT_MAIN("batches", add)
