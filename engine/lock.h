@@ -89,9 +89,11 @@ static inline void patas__gate_enter(struct patas__gate *gate)
     }
 }
 
+/* The child of a destructor that forks finds the gate as new. */
 static inline void patas__gate_leave(struct patas__gate *gate)
 {
-    __atomic_sub_fetch(&gate->inside, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&gate->inside, __ATOMIC_SEQ_CST))
+        __atomic_sub_fetch(&gate->inside, 1, __ATOMIC_SEQ_CST);
 }
 
 /* Who is inside is out again at once, unless it waits for the loader, whose

@@ -211,6 +211,7 @@ static struct patas__module *unpinned(uintptr_t address)
                : NULL;
 }
 
+/* Both ask the loader, whose lock no child of a fork may find taken. */
 static void *take_pin(uintptr_t address)
 {
     patas__gate_enter(&engine.gate);
@@ -221,8 +222,11 @@ static void *take_pin(uintptr_t address)
 
 static void give_pin(void *pin)
 {
-    if (pin)
-        patas__os_unpin(pin);
+    if (!pin)
+        return;
+    patas__gate_enter(&engine.gate);
+    patas__os_unpin(pin);
+    patas__gate_leave(&engine.gate);
 }
 
 /* Called, and returns, under the lock; lets it go between. */

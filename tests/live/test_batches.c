@@ -5,8 +5,13 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -86,14 +91,17 @@ static bool modules_stay(void)
  */
 
 static void *(*real_dlopen)(const char *, int);
+static int (*real_dlclose)(void *);
 static void (*at_pin)(const char *name); /* once */
+static void (*at_unpin)(void);           /* once */
 
 static void find_real(void)
 {
     *(void **)&real_dlopen = dlsym(RTLD_NEXT, "dlopen");
+    *(void **)&real_dlclose = dlsym(RTLD_NEXT, "dlclose");
 }
 
-/* It stands in front of the C library's, for patas, too. */
+/* These stand in front of the C library's, for patas, too. */
 void *dlopen(const char *name, int flags)
 {
     if (!real_dlopen)
@@ -104,6 +112,17 @@ void *dlopen(const char *name, int flags)
         now(name);
     }
     return real_dlopen(name, flags);
+}
+
+int dlclose(void *module)
+{
+    if (!real_dlclose)
+        find_real();
+    void (*now)(void) = at_unpin;
+    at_unpin = NULL;
+    if (now)
+        now();
+    return real_dlclose(module);
 }
 
 /* ---- modules that are closed while a batch is open ------------------------
@@ -247,6 +266,55 @@ START_TEST(pinned_by_two_at_once)
 }
 END_TEST
 
+/* ---- fork while a module is let go ---------------------------------------- */
+
+static atomic_int in_the_loader;
+
+static int wait_in_the_list(struct dl_phdr_info *info, size_t size, void *data)
+{
+    (void)info, (void)size, (void)data;
+    in_the_loader = 1;
+    usleep(50000);
+    return 1;
+}
+static void hold_the_list(void)
+{
+    dl_iterate_phdr(wait_in_the_list, NULL);
+}
+
+static void *aborts(void *batch)
+{
+    patas_batch_abort(batch);
+    return NULL;
+}
+
+START_TEST(forked_while_a_module_is_let_go)
+{
+    patas_patch *patch;
+    pthread_t thread;
+    void *module = load(1);
+    patas_batch *batch = patas_batch_begin(NULL);
+    OK(patas_batch_replace(batch, (patas_fn)answer_of(module), FAKE, &patch,
+                           &error));
+    at_unpin = hold_the_list;
+    ck_assert_int_eq(pthread_create(&thread, NULL, aborts, batch), 0);
+    while (!in_the_loader)
+        usleep(100);
+    pid_t pid = fork();
+    if (!pid) {
+        (void)signal(SIGALRM, SIG_DFL);
+        (void)alarm(60); /* a list that stays locked stays so for ever */
+        _exit(patas_replace(VICTIM, FAKE, &patch, NULL) != PATAS_OK ||
+              victim(1) != 101);
+    }
+    int status = -1;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(dlclose(module), 0);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, NULL, remove_files);
@@ -256,6 +324,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, two_batches_hold_one_module);
     tcase_add_test(tests, more_modules_than_a_batch_holds);
     tcase_add_test(tests, pinned_by_two_at_once);
+    tcase_add_test(tests, forked_while_a_module_is_let_go);
 }
 
 EXPECT_MAIN("batches", add)
