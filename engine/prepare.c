@@ -122,9 +122,12 @@ bool patas__stands_for_itself(const struct patas__module *module,
                               &next, &name) == PATAS__FOLLOWED_NOTHING;
 }
 
+/* Memory of no module may be other memory by the next member of a batch. */
 static int region_of(uintptr_t address, struct patas__region *region)
 {
-    if (address >= region->start && address < region->end)
+    uint32_t index;
+    if (address >= region->start && address < region->end &&
+        patas__module_at(address, &index))
         return 0;
     int err = patas__os_region(address, region);
     if (err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a batch keeps while it is open, and what it must not keep: modules that
- * are closed meanwhile. */
+ * are closed meanwhile, code that comes and goes. */
 #include "expect.h"
 
 #include <dlfcn.h>
@@ -266,7 +266,8 @@ START_TEST(pinned_by_two_at_once)
 }
 END_TEST
 
-/* ---- fork while a module is let go ---------------------------------------- */
+/* ---- fork while a module is let go ----------------------------------------
+ */
 
 static atomic_int in_the_loader;
 
@@ -315,6 +316,55 @@ START_TEST(forked_while_a_module_is_let_go)
 }
 END_TEST
 
+/* ---- code of no module that comes and goes between members ----------------
+ */
+
+/* lea 7(%edi), %eax; ret: also on i386, where nobody calls it. */
+static const uint8_t seven[] = {0x8d, 0x47, 0x07, 0xc3};
+
+START_TEST(a_replacement_that_became_code)
+{
+    patas_patch *patch;
+    uint8_t *page = code_page(0, seven, sizeof seven, PROT_READ | PROT_WRITE);
+    patas_fn jit = (patas_fn)(uintptr_t)page;
+    patas_batch *batch = patas_batch_begin(NULL);
+    REFUSED(patas_batch_replace(batch, VICTIM, jit, &patch, &error),
+            PATAS_ERR_ARGUMENT, PATAS_REASON_NOT_EXECUTABLE);
+    ck_assert_int_eq(mprotect(page, 4096, PROT_READ | PROT_EXEC), 0);
+    OK(patas_batch_replace(batch, VICTIM, jit, &patch, &error));
+    patas_batch_abort(batch);
+}
+END_TEST
+
+START_TEST(a_replacement_that_is_code_no_more)
+{
+    patas_patch *patch;
+    uint8_t *page = code_page(0, seven, sizeof seven, PROT_READ | PROT_EXEC);
+    patas_fn jit = (patas_fn)(uintptr_t)page;
+    patas_batch *batch = patas_batch_begin(NULL);
+    OK(patas_batch_replace(batch, VICTIM, jit, &patch, &error));
+    ck_assert_int_eq(munmap(page, 4096), 0);
+    REFUSED(patas_batch_replace(batch, FAKE, jit, &patch, &error),
+            PATAS_ERR_ARGUMENT, PATAS_REASON_UNMAPPED);
+    patas_batch_abort(batch);
+}
+END_TEST
+
+START_TEST(a_target_that_is_code_no_more)
+{
+    patas_patch *patch;
+    uint8_t *page = code_page(0, seven, sizeof seven, PROT_READ | PROT_EXEC);
+    patas_batch *batch = patas_batch_begin(NULL);
+    OK(patas_batch_replace(batch, (patas_fn)(uintptr_t)page, FAKE, &patch,
+                           &error));
+    ck_assert_int_eq(mprotect(page, 4096, PROT_READ | PROT_WRITE), 0);
+    REFUSED(patas_batch_replace(batch, (patas_fn)(uintptr_t)(page + 64), FAKE,
+                                &patch, &error),
+            PATAS_ERR_NOT_CODE, PATAS_REASON_NOT_EXECUTABLE);
+    patas_batch_abort(batch);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, NULL, remove_files);
@@ -325,6 +375,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, more_modules_than_a_batch_holds);
     tcase_add_test(tests, pinned_by_two_at_once);
     tcase_add_test(tests, forked_while_a_module_is_let_go);
+    tcase_add_test(tests, a_replacement_that_became_code);
+    tcase_add_test(tests, a_replacement_that_is_code_no_more);
+    tcase_add_test(tests, a_target_that_is_code_no_more);
 }
 
 EXPECT_MAIN("batches", add)
