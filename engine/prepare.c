@@ -406,7 +406,8 @@ static uint64_t gap_in(const struct patas__survey *survey, uint64_t from,
     bool trap = survey->starts & 2;
     for (uint64_t gap = from; gap + JUMP <= from + size; gap++) {
         int64_t distance = (int64_t)(gap - (survey->entry + 2));
-        if (distance < -128 || distance > 127 || !gap_free(gap) ||
+        bool inside = gap - survey->entry < 2; /* the short jump itself */
+        if (inside || distance < -128 || distance > 127 || !gap_free(gap) ||
             (trap && !patas__trap_is((uint8_t)distance)))
             continue;
         return gap;

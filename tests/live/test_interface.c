@@ -449,6 +449,47 @@ START_TEST(strict_allows_no_trap)
 }
 END_TEST
 
+/* A function of one byte: the short jump takes one of the padding behind it,
+ * and leads to what is left. */
+void lone_return(void);
+__asm__(".text\n.p2align 5\n.globl lone_return\n"
+        ".type lone_return,@function\n"
+        "lone_return:\n.cfi_startproc\n  ret\n"
+        ".cfi_endproc\n.size lone_return, .-lone_return\n.p2align 5, 0x90\n");
+static int returned;
+static void returns_too(void)
+{
+    returned++;
+}
+
+START_TEST(a_lone_return_leads_into_its_own_padding)
+{
+    patas_options strict = {sizeof strict, PATAS_STRICT, NULL};
+    patas_plan_info info = {.size = sizeof info};
+    patas_fn target = (patas_fn)lone_return;
+    struct expect_bytes before = bytes_of(target, 2);
+    int32_t kept;
+    patas_patch *patch;
+    /* The place that its bytes lead to by themselves is taken. */
+    memcpy(&kept, (const char *)before.at + 1, sizeof kept);
+    uintptr_t place = (uintptr_t)target + 5 + (uintptr_t)(intptr_t)kept;
+    (void)mmap((void *)((place & ~(uintptr_t)4095) - 4096), 3 * 4096, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    OK(patas_plan_with(target, &strict, &info, &error));
+    ck_assert_uint_eq(info.form, PATAS_FORM_SHORT_JUMP);
+    OK(patas_replace_with(target, (patas_fn)returns_too, &strict, &patch,
+                          &error));
+    lone_return();
+    ck_assert_int_eq(returned, 1);
+    ((void (*)(void))patas_original(patch))();
+    ck_assert_int_eq(returned, 1);
+    OK(patas_restore(patch, &error));
+    lone_return();
+    ck_assert_int_eq(returned, 1);
+    SAME_BYTES(before);
+}
+END_TEST
+
 /* A lone jump is a function of its own, unless the caller follows it. */
 int lone_jump(int x);
 int jumped_to(int x);
@@ -607,6 +648,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_context_reaches_the_replacement);
     tcase_add_test(tests, a_plan_decides_and_changes_nothing);
     tcase_add_test(tests, strict_allows_no_trap);
+    tcase_add_test(tests, a_lone_return_leads_into_its_own_padding);
     tcase_add_test(tests, a_lone_jump_is_followed_when_asked);
     tcase_add_test(tests, the_handle_is_there_before_the_first_call);
     tcase_add_test(tests, counters_tell_what_is_live);
