@@ -356,6 +356,57 @@ START_TEST(a_freed_stub_is_found_again)
 }
 END_TEST
 
+/* ---- all at once ------------------------------------------------------------
+ */
+
+/* Takes one piece of any kind; false if there is no address. */
+static bool take_any(void)
+{
+    struct patas__reach reach = reach_any();
+    size_t size = 6 + chance(60);
+    uintptr_t at;
+
+    if (!chance(3)) {
+        if (patas__island_stub(&reach, SIZE_MAX, false, &at))
+            return false;
+        ck_assert_msg(satisfies(&reach, at), "%#lx for %s", (unsigned long)at,
+                      reach_text(&reach));
+        size = STUB;
+    } else {
+        ck_assert_int_eq(patas__island_spare(reach.origin, size, &at), 0);
+        /* A jump at its end reaches what it came from. */
+        int64_t back = (intptr_t)(reach.origin - (at + size));
+        ck_assert(back > INT32_MIN + 65536 && back < INT32_MAX - 65536);
+    }
+    take(at, size);
+    return true;
+}
+
+START_TEST(what_may_be_anywhere_is_in_reach_and_ones_own)
+{
+    enum {
+        ROUNDS = 200,
+        PIECES = 150
+    };
+    unsigned refused = 0;
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        patas__island_mode(chance(2));
+        for (unsigned i = 0; i < PIECES; i++)
+            refused += !take_any();
+        for (size_t i = 0; i < taken_count; i++)
+            if (!chance(3)) {
+                patas__island_free(taken[i].start, taken[i].size);
+                taken[i--] = taken[--taken_count];
+            }
+        if (!chance(4))
+            ck_assert_int_eq(patas__island_publish(), 0);
+        no_two_overlap();
+    }
+    ck_assert_uint_lt(refused, ROUNDS * PIECES / 4);
+}
+END_TEST
+
 /* ---- slots ------------------------------------------------------------------
  */
 
@@ -498,6 +549,7 @@ int main(void)
     tcase_add_test(tcase, one_address_at_a_pages_end_has_the_next_page_too);
     tcase_add_test(tcase, what_was_given_back_is_used_again);
     tcase_add_test(tcase, a_freed_stub_is_found_again);
+    tcase_add_test(tcase, what_may_be_anywhere_is_in_reach_and_ones_own);
     tcase_add_test(tcase, a_slot_is_in_reach_and_ones_own);
     tcase_add_test(tcase, no_page_is_writable_and_executable);
     tcase_add_test(tcase, a_full_neighbourhood_has_no_address);
