@@ -62,7 +62,8 @@ check-i386:
 	else \
 	    set -ex; \
 	    scripts/foreign i386 build-i386/foreign \
-	        check libsubunit0 libsubunit-dev; \
+	        check libsubunit0 libsubunit-dev \
+	        libelf1 libelf-dev zlib1g zlib1g-dev; \
 	    cmake --preset i386; \
 	    cmake --build build-i386 -j $(JOBS); \
 	    $(CTEST) --test-dir build-i386 -L $(KINDS); \

@@ -175,8 +175,8 @@ static void mark_owned(const struct bench_library *library, struct image *image,
             continue;
         if (code[0] == 0xeb) {
             own(library, image, entry, 2, ENTRY);
-            own(library, image,
-                entry + 2 + (uintptr_t)(intptr_t)(int8_t)code[1], 5, GAP);
+            intptr_t rel8 = (int8_t)code[1];
+            own(library, image, entry + 2 + (uintptr_t)rel8, 5, GAP);
         } else {
             own(library, image, entry, 5, ENTRY);
         }

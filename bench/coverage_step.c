@@ -44,6 +44,42 @@ enum outcome {
     LOST
 };
 
+/* What the processor's registers are called. */
+#if defined(__i386__)
+typedef long word; /* of user_regs_struct */
+#define PC(r)      ((r).eip)
+#define STACK(r)   ((r).esp)
+#define SYSCALL(r) ((r).orig_eax)
+#define ALL(r)                                                 \
+    {                                                          \
+        &r.eax, &r.ebx, &r.ecx, &r.edx, &r.esi, &r.edi, &r.ebp \
+    }
+#define EACH_REGISTER(X) \
+    X(eax) X(ebx) X(ecx) X(edx) X(esi) X(edi) X(ebp) X(esp) X(eip) X(eflags)
+#define SLEEP   __asm__ volatile("int $0x80" : : "a"(SYS_pause) : "memory")
+#define SLOT    4   /* off a multiple of 16, behind a call */
+#define XMM_END 288 /* in the XSAVE area; xmm0-7 */
+#else
+typedef unsigned long long word;
+#define PC(r)      ((r).rip)
+#define STACK(r)   ((r).rsp)
+#define SYSCALL(r) ((r).orig_rax)
+#define ALL(r)                                                                \
+    {                                                                         \
+        &r.rax, &r.rbx, &r.rcx, &r.rdx, &r.rsi, &r.rdi, &r.rbp, &r.r8, &r.r9, \
+            &r.r10, &r.r11, &r.r12, &r.r13, &r.r14, &r.r15                    \
+    }
+#define EACH_REGISTER(X)                                                       \
+    X(rax)                                                                     \
+    X(rbx)                                                                     \
+    X(rcx) X(rdx) X(rsi) X(rdi) X(rbp) X(rsp) X(r8) X(r9) X(r10) X(r11) X(r12) \
+        X(r13) X(r14) X(r15) X(rip) X(eflags)
+#define SLEEP \
+    __asm__ volatile("syscall" : : "a"(SYS_pause) : "rcx", "r11", "memory")
+#define SLOT    8
+#define XMM_END 416
+#endif
+
 struct tracee {
     pid_t pid;
     uint8_t *scratch; /* its memory, as seen here */
@@ -139,7 +175,7 @@ static _Noreturn void wait_for_tracer(const struct stepping *s, int which)
 {
     s->ready[which] = 1;
     for (;;)
-        __asm__ volatile("syscall" : : "a"(SYS_pause) : "rcx", "r11", "memory");
+        SLEEP;
 }
 
 static void patched_child(struct stepping *s)
@@ -186,12 +222,32 @@ static bool start(struct stepping *s, struct tracee *tracee, int which)
            ptrace(PTRACE_GETREGS, tracee->pid, 0, &tracee->saved) == 0;
 }
 
+/* Where the thread pointer points. */
+static uintptr_t thread_block(const struct tracee *tracee)
+{
+#if defined(__i386__)
+    enum {
+        GET_THREAD_AREA = 25 /* PTRACE_GET_THREAD_AREA */
+    };
+    struct {
+        unsigned entry;
+        unsigned long base;
+        unsigned limit, flags;
+    } area = {0};
+    uintptr_t entry = (uintptr_t)tracee->saved.xgs >> 3;
+    syscall(SYS_ptrace, GET_THREAD_AREA, tracee->pid, entry, &area);
+    return area.base;
+#else
+    return tracee->saved.fs_base;
+#endif
+}
+
 /* The C library keeps the thread's id in the thread's block, and some functions
  * begin by reading it: it becomes the same in both. */
 static void same_thread_id(struct tracee *tracee)
 {
     uint32_t block[1024], id = 4242;
-    uintptr_t at = tracee->saved.fs_base;
+    uintptr_t at = thread_block(tracee);
     if (!tracee_read(tracee, at, block, sizeof block))
         return;
     for (size_t i = 0; i < 1024; i++)
@@ -228,24 +284,22 @@ static struct user_regs_struct registers_for(const struct stepping *s,
                                              const struct tracee *tracee)
 {
     struct user_regs_struct r = tracee->saved;
-    unsigned long long *all[] = {&r.rax, &r.rbx, &r.rcx, &r.rdx, &r.rsi,
-                                 &r.rdi, &r.rbp, &r.r8,  &r.r9,  &r.r10,
-                                 &r.r11, &r.r12, &r.r13, &r.r14, &r.r15};
+    word *all[] = ALL(r);
     uintptr_t middle = (uintptr_t)s->scratch + SCRATCH / 4;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         uint64_t random = bench_random(seed);
         if (set == 3 || (set == 2 && random % 2))
-            *all[i] = random;
+            *all[i] = (word)random;
         else if (set == 1 && random % 2)
-            *all[i] = (random >> 32) % 16;
+            *all[i] = (word)((random >> 32) % 16);
         else
-            *all[i] = middle + (random >> 32) % 2048;
+            *all[i] = (word)(middle + (random >> 32) % 2048);
     }
-    r.rsp = (uintptr_t)s->scratch + SCRATCH - 4096 +
-            bench_random(seed) % 64 * 16 + 8;
+    STACK(r) = (word)((uintptr_t)s->scratch + SCRATCH - 4096 +
+                      bench_random(seed) % 64 * 16 + 16 - SLOT);
     /* CF PF AF ZF SF OF at random, IF as it must be, DF as the ABI says */
-    r.eflags = 0x202 | (bench_random(seed) & 0x8d5);
-    r.orig_rax = (unsigned long long)-1;
+    r.eflags = (word)(0x202 | (bench_random(seed) & 0x8d5));
+    SYSCALL(r) = (word)-1;
     return r;
 }
 
@@ -254,8 +308,10 @@ static bool reset(struct stepping *s, struct tracee *tracee,
 {
     struct user_regs_struct r = *registers;
     struct iovec vectors = {s->vectors, s->vector_size};
-    r.rip = pc;
+    PC(r) = (word)pc;
+#if !defined(__i386__)
     r.fs_base = tracee->saved.fs_base;
+#endif
     memcpy(tracee->scratch, s->pattern, SCRATCH);
     return ptrace(PTRACE_SETREGS, tracee->pid, 0, &r) == 0 &&
            ptrace(PTRACE_SETREGSET, tracee->pid, XSTATE, &vectors) == 0;
@@ -265,13 +321,14 @@ static bool reset(struct stepping *s, struct tracee *tracee,
 static int kind_at(const struct tracee *tracee, uintptr_t pc)
 {
     errno = 0;
-    long word = ptrace(PTRACE_PEEKTEXT, tracee->pid, (void *)pc, 0);
+    long code = ptrace(PTRACE_PEEKTEXT, tracee->pid, (void *)pc, 0);
     if (errno)
         return 0;
-    if ((word & 0xffff) == 0x050f || (word & 0xffff) == 0x340f)
+    if ((code & 0xffff) == 0x050f || (code & 0xffff) == 0x340f ||
+        (SLOT == 4 && (code & 0xffff) == 0x80cd))
         return 1;
-    if ((word & 0xffff) == 0x310f || (word & 0xffffff) == 0xf9010f ||
-        ((word & 0xffff) == 0xc70f && (word >> 16 & 0xc0) == 0xc0))
+    if ((code & 0xffff) == 0x310f || (code & 0xffffff) == 0xf9010f ||
+        ((code & 0xffff) == 0xc70f && (code >> 16 & 0xc0) == 0xc0))
         return 2;
     return 0;
 }
@@ -286,7 +343,7 @@ static void step_until(struct stepping *s, struct tracee *tracee,
     run->clock = false;
     ptrace(PTRACE_GETREGS, tracee->pid, 0, &run->registers);
     for (int step = 0; step < MAX_STEPS; step++) {
-        uintptr_t pc = run->registers.rip;
+        uintptr_t pc = (uintptr_t)PC(run->registers);
         int kind = kind_at(tracee, pc), status;
         run->clock |= kind == 2;
         if (kind == 1 && (!join || wanted == AT_SYSCALL)) {
@@ -297,7 +354,7 @@ static void step_until(struct stepping *s, struct tracee *tracee,
             waitpid(tracee->pid, &status, __WALL) < 0 || !WIFSTOPPED(status))
             return;
         ptrace(PTRACE_GETREGS, tracee->pid, 0, &run->registers);
-        pc = run->registers.rip;
+        pc = (uintptr_t)PC(run->registers);
         if (WSTOPSIG(status) != SIGTRAP) {
             run->outcome = FAULTED;
             run->signal = WSTOPSIG(status);
@@ -316,28 +373,26 @@ static void step_until(struct stepping *s, struct tracee *tracee,
 static const char *difference(const struct stepping *s)
 {
     struct user_regs_struct x = s->a.registers, y = s->b.registers;
+    word *a[] = ALL(x), *b[] = ALL(y); /* 0, 2, 3: what clocks write */
     static const struct {
         const char *name;
         size_t offset;
     } fields[] = {
-#define FIELD(name) {#name, offsetof(struct user_regs_struct, name)}
-        FIELD(rax), FIELD(rbx), FIELD(rcx),    FIELD(rdx), FIELD(rsi),
-        FIELD(rdi), FIELD(rbp), FIELD(rsp),    FIELD(r8),  FIELD(r9),
-        FIELD(r10), FIELD(r11), FIELD(r12),    FIELD(r13), FIELD(r14),
-        FIELD(r15), FIELD(rip), FIELD(eflags),
+#define FIELD(name) {#name, offsetof(struct user_regs_struct, name)},
+        EACH_REGISTER(FIELD)
 #undef FIELD
     };
     if (s->a.outcome != s->b.outcome || s->a.signal != s->b.signal)
         return "where it ends";
     if (s->a.outcome != JOINED)
-        x.rip = y.rip;
+        PC(x) = PC(y);
     if (s->a.clock)
-        x.rax = y.rax, x.rdx = y.rdx, x.rcx = y.rcx, x.eflags = y.eflags;
-    x.eflags &= ~0x10100ull; /* TF, RF */
-    y.eflags &= ~0x10100ull;
+        *a[0] = *b[0], *a[2] = *b[2], *a[3] = *b[3], x.eflags = y.eflags;
+    x.eflags &= ~(word)0x10100; /* TF, RF */
+    y.eflags &= ~(word)0x10100;
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (memcmp((uint8_t *)&x + fields[i].offset,
-                   (uint8_t *)&y + fields[i].offset, 8) != 0)
+                   (uint8_t *)&y + fields[i].offset, sizeof(word)) != 0)
             return fields[i].name;
     if (s->a.vector_size != s->b.vector_size ||
         memcmp(s->a.vectors + 32, s->b.vectors + 32, 464 - 32) != 0 ||
@@ -385,7 +440,7 @@ static void step_function(struct stepping *s,
         if (s->a.outcome == LOST)
             continue;
         step_until(s, &s->plain,
-                   s->a.outcome == JOINED ? s->a.registers.rip : 1,
+                   s->a.outcome == JOINED ? (uintptr_t)PC(s->a.registers) : 1,
                    s->a.outcome, &s->b);
         decided = true;
         const char *which = difference(s);
@@ -395,7 +450,8 @@ static void step_function(struct stepping *s,
             coverage_trouble(
                 s->result, "%s+0x%zx, set %d: %s differs (pc 0x%llx, 0x%llx)",
                 function->name, function->address - s->library->base, set,
-                which, s->a.registers.rip, s->b.registers.rip);
+                which, (unsigned long long)PC(s->a.registers),
+                (unsigned long long)PC(s->b.registers));
             break;
         }
     }
@@ -440,10 +496,11 @@ static bool prepare(struct stepping *s)
     if (ptrace(PTRACE_GETREGSET, s->plain.pid, XSTATE, &vectors))
         return false;
     s->vector_size = vectors.iov_len;
-    for (size_t i = 160; i < 416; i++) /* xmm0-15 */
+    for (size_t i = 160; i < XMM_END; i++)
         s->vectors[i] = (uint8_t)bench_random(&seed);
     s->vectors[512] |= 7; /* XSTATE_BV: x87, SSE, AVX */
-    for (size_t i = 576; i < 832 && i < s->vector_size; i++) /* ymm, high */
+    for (size_t i = 576; i < 576 + XMM_END - 160 && i < s->vector_size;
+         i++) /* ymm, high */
         s->vectors[i] = (uint8_t)bench_random(&seed);
     return true;
 }

@@ -28,8 +28,8 @@ static void add(struct reading *reading, uint64_t value, uint64_t size,
             bench_die("realloc");
     }
     struct bench_function *function = &library->functions[library->count++];
-    function->address = library->base + value;
-    function->size = size;
+    function->address = library->base + (uintptr_t)value;
+    function->size = (size_t)size;
     function->name = strdup(name ? name : "?");
 }
 
@@ -40,7 +40,7 @@ static void read_table(struct reading *reading, Elf *elf, Elf_Scn *section,
 {
     Elf_Data *data = elf_getdata(section, NULL);
     size_t count =
-        header->sh_entsize ? header->sh_size / header->sh_entsize : 0;
+        header->sh_entsize ? (size_t)(header->sh_size / header->sh_entsize) : 0;
     for (size_t i = 0; data && i < count; i++) {
         GElf_Sym symbol;
         GElf_Shdr home;

@@ -26,6 +26,16 @@ string(
   CONCAT CMAKE_EXE_LINKER_FLAGS_INIT
          "-Wl,--dynamic-linker=${patas_libraries}/ld-linux.so.2 "
          "-Wl,--disable-new-dtags,-rpath,${patas_libraries}")
+if(patas_foreign)
+  foreach(language C CXX)
+    set(CMAKE_${language}_FLAGS_INIT
+        "-isystem ${patas_foreign}/usr/include/i386-linux-gnu")
+  endforeach()
+  foreach(folder usr/lib lib)
+    string(APPEND CMAKE_EXE_LINKER_FLAGS_INIT
+           ":${patas_foreign}/${folder}/i386-linux-gnu")
+  endforeach()
+endif()
 
 set(CMAKE_FIND_ROOT_PATH /usr/i686-linux-gnu "${patas_foreign}")
 set(CMAKE_LIBRARY_ARCHITECTURE i386-linux-gnu)

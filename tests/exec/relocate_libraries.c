@@ -36,8 +36,8 @@ static uint32_t plain_bounds(const uint8_t *function, size_t size, size_t want)
     struct patas__insn insn;
 
     for (size_t at = 0; at < want; at += insn.length, bounds |= 1u << at)
-        if (!patas__isa_x86_64.decode(function + at, size - at,
-                                      (uintptr_t)function + at, &insn) ||
+        if (!patas__isa_host()->decode(function + at, size - at,
+                                       (uintptr_t)function + at, &insn) ||
             insn.rel_size || insn.flow != PATAS__FLOW_NEXT ||
             at + insn.length > 31)
             return 0;
