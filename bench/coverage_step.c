@@ -54,8 +54,6 @@ typedef long word; /* of user_regs_struct */
     {                                                          \
         &r.eax, &r.ebx, &r.ecx, &r.edx, &r.esi, &r.edi, &r.ebp \
     }
-#define EACH_REGISTER(X) \
-    X(eax) X(ebx) X(ecx) X(edx) X(esi) X(edi) X(ebp) X(esp) X(eip) X(eflags)
 #define SLEEP   __asm__ volatile("int $0x80" : : "a"(SYS_pause) : "memory")
 #define SLOT    4   /* off a multiple of 16, behind a call */
 #define XMM_END 288 /* in the XSAVE area; xmm0-7 */
@@ -69,11 +67,6 @@ typedef unsigned long long word;
         &r.rax, &r.rbx, &r.rcx, &r.rdx, &r.rsi, &r.rdi, &r.rbp, &r.r8, &r.r9, \
             &r.r10, &r.r11, &r.r12, &r.r13, &r.r14, &r.r15                    \
     }
-#define EACH_REGISTER(X)                                                       \
-    X(rax)                                                                     \
-    X(rbx)                                                                     \
-    X(rcx) X(rdx) X(rsi) X(rdi) X(rbp) X(rsp) X(r8) X(r9) X(r10) X(r11) X(r12) \
-        X(r13) X(r14) X(r15) X(rip) X(eflags)
 #define SLEEP \
     __asm__ volatile("syscall" : : "a"(SYS_pause) : "rcx", "r11", "memory")
 #define SLOT    8
@@ -378,8 +371,16 @@ static const char *difference(const struct stepping *s)
         const char *name;
         size_t offset;
     } fields[] = {
-#define FIELD(name) {#name, offsetof(struct user_regs_struct, name)},
-        EACH_REGISTER(FIELD)
+#define FIELD(name) {#name, offsetof(struct user_regs_struct, name)}
+#if defined(__i386__)
+        FIELD(eax), FIELD(ebx), FIELD(ecx), FIELD(edx), FIELD(esi),
+        FIELD(edi), FIELD(ebp), FIELD(esp), FIELD(eip), FIELD(eflags),
+#else
+        FIELD(rax), FIELD(rbx), FIELD(rcx),    FIELD(rdx), FIELD(rsi),
+        FIELD(rdi), FIELD(rbp), FIELD(rsp),    FIELD(r8),  FIELD(r9),
+        FIELD(r10), FIELD(r11), FIELD(r12),    FIELD(r13), FIELD(r14),
+        FIELD(r15), FIELD(rip), FIELD(eflags),
+#endif
 #undef FIELD
     };
     if (s->a.outcome != s->b.outcome || s->a.signal != s->b.signal)
