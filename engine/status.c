@@ -224,7 +224,8 @@ static const char *status_text(patas_status status)
                "target; restore what is no longer needed or raise the limit "
                "on mappings or memory";
     case PATAS_ERR_BLOCKED:
-        return "a thread is in the way: # blocks SIGILL or SIGTRAP, so that "
+        return "a thread is in the way: # blocks SIGILL or SIGTRAP (on i386 "
+               "SIGSEGV or SIGTRAP), so that "
                "no trap may meet it; unblock them there and try again";
     case PATAS_ERR_BUSY:
         return "busy: patas is at work in this thread; try again later";
@@ -340,14 +341,18 @@ static const char *reason_text(patas_reason reason)
         return "the bytes at @ were written by somebody else; take that "
                "patch away first, by whoever made it";
     case PATAS_REASON_THREAD_BLOCKS:
-        return "# blocks SIGILL or SIGTRAP, and a trap would kill it; "
+        return "# blocks SIGILL or SIGTRAP (on i386 SIGSEGV or SIGTRAP), and a "
+               "trap would kill it; "
                "unblock them there and try again";
     case PATAS_REASON_NO_PTRACE:
-        return "# blocks SIGILL or SIGTRAP and may not be held by ptrace "
+        return "# blocks SIGILL or SIGTRAP (on i386 SIGSEGV or SIGTRAP) and "
+               "may "
+               "not be held by ptrace "
                "meanwhile; allow ptrace (a debugger, Yama, seccomp or "
                "PR_SET_DUMPABLE may forbid it), or unblock them there";
     case PATAS_REASON_NO_TRAP_HANDLER:
-        return "the handler for SIGILL and SIGTRAP can't be installed; allow "
+        return "the handler for SIGILL and SIGTRAP (on i386 SIGSEGV and "
+               "SIGTRAP) can't be installed; allow "
                "rt_sigaction in the seccomp filter";
     case PATAS_REASON_NO_MEMBARRIER:
         return "the processors can't be made to see new code; allow "
