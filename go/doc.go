@@ -45,6 +45,8 @@ Options say which calls run the replacement: [Nth], [NthFrom], [NthTo], [Every],
 so; [InThisTest], [OnlyReceiver], [OnlyThisClosure]. [Count] counts those calls,
 [Record] keeps their arguments. [Returns] and [Sequence] make replacements.
 
+[CheckLeaks] fails a test that left a patch behind, [Main] a package's tests.
+
 # Inlining
 
 What the compiler has inlined has no calls that could be led elsewhere. patas

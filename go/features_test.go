@@ -5,6 +5,7 @@ package patas_test
 import (
 	"fmt"
 	"io"
+	"os"
 	"reflect"
 	"runtime"
 	"strings"
@@ -526,5 +527,112 @@ func TestInThisTest(t *testing.T) {
 	}
 	if got := checked(0); got != 1 {
 		t.Errorf("outside: %d", got)
+	}
+}
+
+func TestReceiversAndClosuresInParallelTests(t *testing.T) {
+	for i := 0; i < 8; i++ {
+		i := i
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			mine, closure := &account{i}, counter(i)
+			patas.During(t, (*account).add, func(*account, int) int {
+				return -i
+			}, patas.OnlyReceiver(mine))
+			patas.During(t, closure, func(int) int { return -100 - i },
+				patas.OnlyThisClosure())
+			for k := 0; k < 200; k++ {
+				other, plain := &account{k}, counter(k)
+				if mine.add(1) != -i || other.add(1) != k+1 ||
+					closure(1) != -100-i || plain(1) != k+1 {
+					t.Fatal(mine, other)
+				}
+			}
+		})
+	}
+}
+
+// ---- what is left behind -----------------------------------------------------------
+
+// fakeTB keeps what a test would be told.
+type fakeTB struct {
+	testing.TB
+	said    []string
+	cleanup []func()
+}
+
+func (f *fakeTB) Helper() {}
+func (f *fakeTB) Errorf(format string, args ...any) {
+	f.said = append(f.said, fmt.Sprintf(format, args...))
+}
+func (f *fakeTB) Fatalf(format string, args ...any) { f.Errorf(format, args...) }
+func (f *fakeTB) Cleanup(do func())                 { f.cleanup = append(f.cleanup, do) }
+func (f *fakeTB) Name() string                      { return "TestFake" }
+func (f *fakeTB) end() {
+	for i := len(f.cleanup) - 1; i >= 0; i-- {
+		f.cleanup[i]()
+	}
+}
+
+func TestWhatATestLeftIsReported(t *testing.T) {
+	f := &fakeTB{}
+	patas.CheckLeaks(f)
+	patas.During(f, checked, func(int) int { return 0 })
+	patas.Replace(a, b)
+	f.end()
+	if len(f.said) != 1 || !strings.Contains(f.said[0], "this test left ") ||
+		!strings.Contains(f.said[0], "go_test.a (at features_test.go:") {
+		t.Error(f.said)
+	}
+	if a() != 1 || len(patas.Live()) != 0 {
+		t.Error("it was not restored")
+	}
+}
+
+func TestDuringFailsTheTestWithTheReason(t *testing.T) {
+	f := &fakeTB{}
+	patas.During(f, io.Reader.Read, func(io.Reader, []byte) (int, error) {
+		return 0, nil
+	})
+	if len(f.said) != 1 || !strings.HasPrefix(f.said[0],
+		"cannot replace io.Reader.Read: a method of an interface") {
+		t.Error(f.said)
+	}
+	// Restored by hand before its end, that is no failure; changed by somebody
+	// else, it is.
+	f = &fakeTB{}
+	if err := patas.During(f, a, b).Restore(); err != nil {
+		t.Error(err)
+	}
+	f.end()
+	if len(f.said) != 0 {
+		t.Error(f.said)
+	}
+}
+
+type tests int
+
+func (left tests) Run() int {
+	if left != 0 {
+		patas.Replace(a, b)
+	}
+	return 0
+}
+
+func TestMainReportsWhatIsLeft(t *testing.T) {
+	defer patas.RestoreAll()
+	old := os.Stderr
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Stderr = w
+	clean, left := patas.Main(tests(0)), patas.Main(tests(1))
+	os.Stderr = old
+	w.Close()
+	said, _ := io.ReadAll(r)
+	if clean != 0 || left != 1 ||
+		!strings.Contains(string(said), "patas: the tests left ") {
+		t.Errorf("%d, %d: %s", clean, left, said)
 	}
 }

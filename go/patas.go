@@ -50,6 +50,8 @@ type patch struct {
 	target      unsafe.Pointer // func values; the machine code in front of a
 	replacement unsafe.Pointer // replacement hides them from the collector
 	test        string         // that made it, or ""
+	where       string         // it was made: file and line
+	age         uint64         // how many were made before
 }
 
 // spot is what is kept of a function that was patched once.
@@ -64,6 +66,7 @@ var book = struct {
 	mu    sync.Mutex
 	live  map[uint64]*patch
 	order []*patch
+	made  uint64
 	spots map[uintptr]*spot
 }{live: map[uint64]*patch{}, spots: map[uintptr]*spot{}}
 
@@ -170,7 +173,7 @@ func install[F any](target F, around func(F) F, test string,
 	if err != nil {
 		return nil, err
 	}
-	p.test = test
+	p.test, p.where = test, caller()
 	original := *(*F)(unsafe.Pointer(&p.original))
 	replacement := around(original)
 	p.replacement = word(&replacement)
@@ -257,6 +260,8 @@ func (p *patch) install() error {
 		at.thunks[p.kind] = free[:len(free)-1]
 	}
 	c.in[5] = at.head
+	book.made++
+	p.age = book.made
 	book.order = append(book.order, p) // before the first call can reach it
 	engine.mu.Lock()
 	c.run()
@@ -353,20 +358,4 @@ func RestoreAll() error {
 		}
 	}
 	return first
-}
-
-// Live names the functions that are replaced now, oldest patch first: what a
-// test left behind, if asked at the end of TestMain.
-func Live() []string {
-	book.mu.Lock()
-	defer book.mu.Unlock()
-	var names []string
-	for _, p := range book.order {
-		name := p.name
-		if p.test != "" {
-			name += " (by " + p.test + ")"
-		}
-		names = append(names, name)
-	}
-	return names
 }

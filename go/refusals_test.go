@@ -137,7 +137,12 @@ func builtWithL() bool {
 
 // foreign does what gomonkey does, while nobody runs target.
 func foreign(t *testing.T, target uintptr) func() {
-	code := unsafe.Slice(*(**byte)(unsafe.Pointer(&target)), 12)
+	return overwrite(t, target,
+		[]byte{0x48, 0xba, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x22})
+}
+
+func overwrite(t *testing.T, target uintptr, by []byte) func() {
+	code := unsafe.Slice(*(**byte)(unsafe.Pointer(&target)), len(by))
 	page := target &^ 4095
 	write := func(b []byte) {
 		at := unsafe.Slice(*(**byte)(unsafe.Pointer(&page)), 8192)
@@ -151,7 +156,7 @@ func foreign(t *testing.T, target uintptr) func() {
 		}
 	}
 	old := append([]byte(nil), code...)
-	write([]byte{0x48, 0xba, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x22})
+	write(by)
 	return func() { write(old) }
 }
 
@@ -231,5 +236,39 @@ func TestTracebackNamesTheFunction(t *testing.T) {
 	p.Original()()
 	if !bytes.Contains(stack, []byte("go_test.touches(")) {
 		t.Errorf("%s", stack)
+	}
+}
+
+//go:noinline
+func strange(n int) int { use([]byte{1}); return n }
+
+func TestUnknownPrologue(t *testing.T) {
+	f := strange
+	entry := **(**uintptr)(unsafe.Pointer(&f))
+	undo := overwrite(t, patas.WayBack(entry), []byte{0xc3})
+	_, err := patas.TryReplace(f, func(int) int { return 0 })
+	undo()
+	wants(t, err, "its code has a form that is not known, at 0x")
+	if strange(1) != 1 {
+		t.Error(strange(1))
+	}
+}
+
+type seldom struct{}
+
+//go:noinline
+func (*seldom) used() int { return a() }
+
+//go:noinline
+func (*seldom) never() int { return a() + 1 }
+
+func TestDeadMethod(t *testing.T) {
+	(&seldom{}).used()
+	const name = "github.com/patas-dev/patas/go_test.(*seldom)."
+	_, err := patas.TryByName[func(*seldom) int](name + "never")
+	wants(t, err, "no function of that name is in this program; the linker "+
+		"leaves out what nobody calls")
+	if _, err := patas.TryByName[func(*seldom) int](name + "used"); err != nil {
+		t.Error(err)
 	}
 }
