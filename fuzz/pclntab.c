@@ -98,6 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     add_segment(&image, TEXT, data + 4 + table + module,
                 size - 4 - table - module);
     if (patas__pclntab_find(&image, &tab)) {
+        uint64_t types, offsets, count;
+        (void)patas__pclntab_types(&tab, &types, &offsets, &count);
         (void)patas__pclntab_inlined(&tab, "main.small", 10, next_place, &tab);
         for (uint32_t i = 0; i < tab.functions && i < 16; i++)
             if (patas__pclntab_func(&tab, i, &func))

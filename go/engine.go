@@ -22,6 +22,7 @@ const (
 	opRestore = 10
 	opStats   = 11
 	opGeneric = 12
+	opTypes   = 13
 )
 
 // What golang/thunk.h calls enum patas__go_kind.

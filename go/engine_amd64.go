@@ -20,6 +20,10 @@ func goroutine() uintptr
 
 func insertPC(n int) uintptr
 
+func withType()
+
+func withTypePC() uintptr
+
 func asks()
 
 func asksPC() uintptr

@@ -349,6 +349,32 @@ TEXT ·insert8(SB), NOSPLIT, $208-0
 	CALL R12
 	RET
 
+// The same for a replacement that takes an interface, where the method takes
+// the pointer in it: {code, func value, the interface's other word}.
+TEXT ·withType(SB), NOSPLIT, $208-0
+	NO_LOCAL_POINTERS
+	MOVQ 8(DX), R12
+	MOVQ 16(DX), R13
+	MOVQ R10, R11
+	MOVQ R9, R10
+	MOVQ R8, R9
+	MOVQ SI, R8
+	MOVQ DI, SI
+	MOVQ CX, DI
+	MOVQ BX, CX
+	MOVQ AX, BX
+	MOVQ R13, AX
+	MOVQ R12, DX
+	MOVQ (DX), R12
+	CALL R12
+	RET
+
+// func withTypePC() uintptr
+TEXT ·withTypePC(SB), NOSPLIT, $0-8
+	MOVQ $·withType(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET
+
 // func insertPC(n int) uintptr
 TEXT ·insertPC(SB), NOSPLIT, $0-16
 	MOVQ n+0(FP), CX

@@ -14,6 +14,8 @@ func goroutine() uintptr { return 0 }
 
 func insertPC(int) uintptr { return 0 }
 
+func withTypePC() uintptr { return 0 }
+
 func asksPC() uintptr { return 0 }
 
 func callAsked(unsafe.Pointer, *registerWords, uint64) bool { return false }

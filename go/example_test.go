@@ -61,7 +61,7 @@ func ExampleTryReplace() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// cannot replace io.Reader.Read: a method of an interface has no body; replace the method of a type that implements it
+	// cannot replace io.Reader.Read: a method of an interface has no body; replace the method of a type that implements it, or all of them by patas.ReplaceImplementers
 }
 
 func ExampleByName() {

@@ -142,6 +142,24 @@ func variadic(prefix string, rest ...int) string {
 	return fmt.Sprint(prefix, rest)
 }
 
+//go:noinline
+func divides(a, b int) int { return a / b }
+
+// Its only call is of what panics, so it has no stack check, and needs none.
+func TestDivision(t *testing.T) {
+	p := patas.During(t, divides, func(a, b int) int { return -1 })
+	if divides(6, 3) != -1 || p.Original()(6, 3) != 2 {
+		t.Error(divides(6, 3), p.Original()(6, 3))
+	}
+	defer func() {
+		if err, ok := recover().(error); !ok ||
+			!strings.Contains(err.Error(), "divide by zero") {
+			t.Error(err)
+		}
+	}()
+	p.Original()(1, 0)
+}
+
 func TestVariadic(t *testing.T) {
 	patas.WrapDuring(t, variadic, func(o func(string, ...int) string) func(
 		string, ...int) string {
@@ -549,6 +567,103 @@ func TestReceiversAndClosuresInParallelTests(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// ---- all implementers --------------------------------------------------------------
+
+type speaker interface {
+	Speak(to string, times int) (string, error)
+}
+
+type dog struct{ name string }
+
+func (d *dog) Speak(to string, times int) (string, error) {
+	return strings.Repeat(d.name+" to "+to+" ", times), nil
+}
+
+type cat [3]string // goes to an interface as a pointer
+
+func (c cat) Speak(to string, times int) (string, error) {
+	return c[1] + to, nil
+}
+
+type mute int // as itself, in old versions
+
+func (m mute) Speak(to string, times int) (string, error) {
+	return fmt.Sprint(int(m)), nil
+}
+
+type puppy struct{ *dog } // promoted
+
+var speakers = []speaker{&dog{"rex"}, cat{"", "kit", ""}, &cat{"", "tom", ""},
+	mute(7), puppy{&dog{"pup"}}}
+
+func TestAllImplementers(t *testing.T) {
+	speak := func() (all []string) {
+		for _, s := range speakers {
+			text, _ := s.Speak("you", 1)
+			all = append(all, strings.TrimSpace(text))
+		}
+		return all
+	}
+	want := fmt.Sprint(speak())
+	all, err := patas.TryReplaceImplementers(speaker.Speak,
+		func(s speaker, to string, times int) (string, error) {
+			use(make([]byte, 1))
+			switch s := s.(type) {
+			case *dog:
+				return "dog " + s.name + to, nil
+			case *cat:
+				return "cat " + s[1] + to, nil
+			case *mute:
+				return fmt.Sprint("mute ", int(*s), times), nil
+			case puppy:
+				return "puppy " + s.dog.name, nil
+			}
+			return fmt.Sprintf("%T", s), nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(speak())
+	if err := all.Restore(); err != nil {
+		t.Error(err)
+	}
+	if got != "[dog rexyou cat kityou cat tomyou mute 71 puppy pup]" &&
+		got != "[dog rexyou cat kityou cat tomyou mute 7 1 puppy pup]" {
+		t.Error(got, all.Names())
+	}
+	if got := fmt.Sprint(speak()); got != want || len(patas.Live()) != 0 {
+		t.Error(got, patas.Live())
+	}
+}
+
+func TestAllImplementersOfALibrarysInterface(t *testing.T) {
+	f := &fakeTB{}
+	all := patas.DuringImplementers(f, io.Reader.Read,
+		func(io.Reader, []byte) (int, error) { return 0, io.ErrNoProgress },
+		patas.InThisTest())
+	if len(f.said) != 0 || len(all.Names()) < 10 {
+		t.Fatal(f.said)
+	}
+	for _, r := range []io.Reader{strings.NewReader("x"), os.Stdin,
+		io.LimitReader(strings.NewReader("x"), 1)} {
+		if _, err := r.Read(make([]byte, 1)); err != io.ErrNoProgress {
+			t.Errorf("%T: %v", r, err)
+		}
+	}
+	f.end()
+	if b, err := io.ReadAll(strings.NewReader("x")); string(b) != "x" {
+		t.Error(b, err)
+	}
+	_, err := patas.TryReplaceImplementers(a, b)
+	wants(t, err, "it is no method of an interface")
+	_, err = patas.TryReplaceImplementers(error.Error,
+		func(error) string { return "" })
+	wants(t, err, "it can't be in all types")
+	if len(patas.Live()) != 0 {
+		t.Error(patas.Live())
 	}
 }
 

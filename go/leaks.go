@@ -81,9 +81,12 @@ func leftSince(mark uint64) []*patch {
 //
 //	func TestMain(m *testing.M) { os.Exit(patas.Main(m)) }
 func Main(m interface{ Run() int }) int {
+	book.mu.Lock()
+	mark := book.made
+	book.mu.Unlock()
 	status := m.Run()
-	for _, name := range Live() {
-		fmt.Fprintf(os.Stderr, "patas: the tests left %s replaced\n", name)
+	for _, p := range leftSince(mark) {
+		fmt.Fprintf(os.Stderr, "patas: the tests left %v replaced\n", p)
 		if status == 0 {
 			status = 1
 		}

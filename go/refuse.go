@@ -117,7 +117,8 @@ func checkWrapper(f function, kind reflect.Type) error {
 		kind.In(0).Kind() == reflect.Interface &&
 		strings.Contains(f.name, ".") {
 		return refusal(f.name, "a method of an interface has no body; replace "+
-			"the method of a type that implements it")
+			"the method of a type that implements it, or all of them by "+
+			"patas.ReplaceImplementers")
 	}
 	// Go code calls an assembly function by a wrapper, which a patch reaches.
 	for _, body := range functionsNamed(f.name) {

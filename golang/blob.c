@@ -288,6 +288,42 @@ static void op_generic(struct patas__go_call *call)
     }
 }
 
+/* Calls that the linker does not count as such where it decides which functions
+ * need a stack check (cmd/internal/obj/x86, isZeroArgRuntimeCall). */
+static bool counts_not(uint64_t target)
+{
+    static const char *const names[] = {
+        "runtime.panicdivide", "runtime.panicwrap", "runtime.panicshift",
+        "runtime.duffzero", "runtime.duffcopy"};
+    struct patas__gofunc func;
+    size_t size, i;
+    if (!patas__pclntab_at(&go.tab, target, &func))
+        return false;
+    const char *is = patas__pclntab_name(&go.tab, func.name, &size);
+    for (unsigned k = 0; is && k < sizeof names / sizeof *names; k++) {
+        for (i = 0; i < size && names[k][i] == is[i]; i++)
+            ;
+        if (i == size && !names[k][i])
+            return true;
+    }
+    return false;
+}
+
+/* Is a function without a stack check one that needs none? */
+static bool is_leaf(const struct patas__gofunc *func, uint64_t end)
+{
+    struct patas__insn insn;
+    for (uint64_t at = func->entry; at < end; at += insn.length) {
+        size_t left = (size_t)(end - at);
+        const uint8_t *bytes = patas__image_bytes(&go.image, at, left);
+        if (!bytes || !go.image.isa->decode(bytes, left, at, &insn) ||
+            (insn.flow == PATAS__FLOW_CALL &&
+             (!insn.has_target || !counts_not(insn.target))))
+            return false;
+    }
+    return true;
+}
+
 static bool suits(struct patas__go_call *call, const struct patas__gofunc *func,
                   const struct patas__go_head *head)
 {
@@ -295,7 +331,7 @@ static bool suits(struct patas__go_call *call, const struct patas__gofunc *func,
         refuse(call, PATAS__GO_ASM, func->entry);
     else if (head->shape == PATAS__GO_UNKNOWN)
         refuse(call, PATAS__GO_NOT_READ, head->trouble);
-    else if (head->shape == PATAS__GO_NOSPLIT)
+    else if (head->shape == PATAS__GO_NOSPLIT && !is_leaf(func, head->body_end))
         refuse(call, PATAS__GO_IS_NOSPLIT, func->entry);
     else if (head->enters & 1)
         refuse(call, PATAS__GO_LOOPS, func->entry);
@@ -524,6 +560,11 @@ __attribute__((used)) void patas__go_enter(struct patas__go_call *call)
         break;
     case PATAS__GO_GENERIC:
         op_generic(call);
+        break;
+    case PATAS__GO_TYPES:
+        if (!patas__pclntab_types(&go.tab, &call->out[0], &call->out[1],
+                                  &call->out[2]))
+            refuse(call, PATAS__GO_NO_TABLE, 0);
         break;
     case PATAS__GO_STATS:
         op_stats(call);

@@ -32,7 +32,8 @@ enum patas__go_op {
     PATAS__GO_RESUME = 9,   /* patch */
     PATAS__GO_RESTORE = 10, /* patch */
     PATAS__GO_STATS = 11,
-    PATAS__GO_GENERIC = 12 /* pc of the wrapper, any name? */
+    PATAS__GO_GENERIC = 12, /* pc of the wrapper, any name? */
+    PATAS__GO_TYPES = 13
 };
 
 /* Refusals of the Go part; the engine's own are in `status` and `error`. */

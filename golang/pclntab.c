@@ -398,6 +398,51 @@ size_t patas__pclntab_inlined(
     return told;
 }
 
+/* ---- types ---- */
+
+/* The slice of offsets whose first word is `links`. */
+static bool offsets_read(const struct patas__pclntab *tab, const uint8_t *links,
+                         uint64_t room, uint64_t *offsets, uint64_t *count)
+{
+    *offsets = word(tab, links);
+    *count = word(tab, links + tab->pointer_size);
+    if (!*count || *count > MAX_FUNCTIONS)
+        return false;
+    const uint8_t *list = patas__image_bytes(tab->image, *offsets, *count * 4);
+    for (uint64_t i = 0; list && i < *count; i++)
+        if (patas__load32(list + i * 4) >= room)
+            return false;
+    return list != NULL;
+}
+
+bool patas__pclntab_types(const struct patas__pclntab *tab, uint64_t *types,
+                          uint64_t *offsets, uint64_t *count)
+{
+    enum { /* words of the module's data */
+        TYPES_118 = 35,
+        LINKS_118 = 42,
+        TYPES_120 = 37,
+        LINKS_120 = 44, /* one later in Go 1.26, behind a number */
+        WORDS = 50
+    };
+    bool old = tab->layout == PATAS__GO_118;
+    size_t size = tab->pointer_size;
+    const uint8_t *data =
+        tab->moduledata
+            ? patas__image_bytes(tab->image, tab->moduledata, WORDS * size)
+            : NULL;
+    if (!data)
+        return false;
+    const uint8_t *first = data + (old ? TYPES_118 : TYPES_120) * size;
+    const uint8_t *links = data + (old ? LINKS_118 : LINKS_120) * size;
+    *types = word(tab, first);
+    uint64_t room = word(tab, first + size) - *types;
+    if (!patas__image_bytes(tab->image, *types, room))
+        return false;
+    return offsets_read(tab, links, room, offsets, count) ||
+           (!old && offsets_read(tab, links + size, room, offsets, count));
+}
+
 /* ---- direct calls ---- */
 
 /* `call rel32` and `jmp rel32`, byte-wise: what looks like one may be another

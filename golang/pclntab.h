@@ -96,6 +96,12 @@ PATAS__HIDDEN size_t patas__pclntab_inlined(
     const struct patas__pclntab *tab, const char *name, size_t length,
     bool (*each)(void *data, const struct patas__inlined *inlined), void *data);
 
+/* Where the program's types begin, and the `count` offsets from there, of 32
+ * bits each, of those that have no name: pointers to named ones among them. */
+PATAS__HIDDEN bool patas__pclntab_types(const struct patas__pclntab *tab,
+                                        uint64_t *types, uint64_t *offsets,
+                                        uint64_t *count);
+
 /* Does a call or a jump in Go code go to `entry`, from outside of it? */
 PATAS__HIDDEN bool patas__pclntab_called(const struct patas__pclntab *tab,
                                          const struct patas__gofunc *func);
