@@ -67,8 +67,9 @@ no pointer to it. A REPLACEMENT THAT KEEPS ONE READS GARBAGE LATER: copy what yo
 keep by strings.Clone, slices.Clone, *p, or let [Record] do that.
 
 Refused are: the Go runtime; functions that are go:nosplit or in assembly;
-intrinsics, such as math.Sqrt; methods of interfaces; wrappers that the compiler
-makes for promoted methods; what another library has patched.
+intrinsics, such as math.Sqrt; methods of interfaces, but by
+[ReplaceImplementers]; wrappers that the compiler makes for promoted methods;
+what another library has patched.
 
 It works on linux/amd64, with Go 1.19 and newer.
 */
