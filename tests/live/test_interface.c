@@ -455,7 +455,8 @@ void lone_return(void);
 __asm__(".text\n.p2align 5\n.globl lone_return\n"
         ".type lone_return,@function\n"
         "lone_return:\n.cfi_startproc\n  ret\n"
-        ".cfi_endproc\n.size lone_return, .-lone_return\n.p2align 5, 0x90\n");
+        ".cfi_endproc\n.size lone_return, .-lone_return\n"
+        ".skip 31, 0x90\n"); /* assemblers may fill by a jump over the rest */
 static int returned;
 static void returns_too(void)
 {

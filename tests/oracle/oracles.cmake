@@ -4,7 +4,8 @@
 # registries serve, else Debian's; the disassembler of binutils for AArch64; and
 # the code that asks them. No target if the first two aren't there.
 
-if(TARGET patas_oracles)
+# They know every instruction set, and are asked on the machine's own.
+if(TARGET patas_oracles OR CMAKE_CROSSCOMPILING)
   return()
 endif()
 find_library(PATAS_ELF elf)

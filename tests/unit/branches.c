@@ -2,6 +2,7 @@
 /* What jumps into a window is known, from wherever in the module. */
 #include "image_maker.h"
 #include "image_support.h"
+#include "machine.h"
 
 #include <check.h>
 #include <elf.h>
@@ -256,7 +257,8 @@ START_TEST(the_search_finds_all_that_the_map_holds)
     printf("%zu functions, %zu with a way in, %zu more by the search\n", count,
            windows, false_hits);
     ck_assert_uint_gt(count, 50);
-    ck_assert_uint_gt(windows, 0);
+    if (MACHINE(true, !_i)) /* zlib for i386 has none */
+        ck_assert_uint_gt(windows, 0);
     ck_assert_uint_lt(false_hits, count / 5);
     free(bits);
     free(all);
@@ -293,7 +295,7 @@ START_TEST(known_second_entries_of_libcrypto_are_known)
     uint32_t bits = known("libcrypto.so.3", "AES_cfb128_encrypt", &found);
 
     if (found)
-        ck_assert_uint_eq(bits & ~1u, 1u << 2);
+        ck_assert_uint_eq(bits & ~1u, MACHINE(1u << 2, 0));
     bits = known("libcrypto.so.3", "AES_set_encrypt_key", &found);
     if (found)
         ck_assert_uint_eq(bits & ~1u, 0);
