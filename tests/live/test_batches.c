@@ -316,6 +316,78 @@ START_TEST(forked_while_a_module_is_let_go)
 }
 END_TEST
 
+/* ---- many at once -------------------------------------------------------
+ */
+
+enum {
+    THREADS = 4,
+    ROUNDS = 150
+};
+static atomic_int mistakes;
+
+/* Each thread has a module that comes and goes, and all share one. */
+static void one_round(unsigned number, unsigned round, void *shared)
+{
+    patas_patch *patches[3];
+    void *module = real_dlopen(names[number], RTLD_NOW | RTLD_LOCAL);
+    int (*answer)(int) =
+        (int (*)(int))(uintptr_t)dlsym(module, "module_answer");
+    patas_fn replacement =
+        (patas_fn)(uintptr_t)dlsym(module, "module_replacement");
+    patas_fn common = (patas_fn)(uintptr_t)dlsym(shared, "module_answer");
+    patas_batch *batch = patas_batch_begin(NULL);
+    mistakes += patas_batch_replace(batch, (patas_fn)answer, FAKE, &patches[0],
+                                    NULL) != PATAS_OK;
+    mistakes += patas_batch_replace(batch, common, replacement, &patches[1],
+                                    NULL) != PATAS_OK;
+    if (round % 3 == 0)
+        (void)real_dlclose(module); /* both stay: the batch is open */
+    mistakes += patas_batch_replace(batch, (patas_fn)answer, VICTIM,
+                                    &patches[2], NULL) != PATAS_OK;
+    mistakes += answer(1) != 8;
+    if (round % 4 == 1) {
+        patas_batch_abort(batch);
+    } else {
+        mistakes += patas_batch_commit(batch, NULL) != PATAS_OK;
+        /* The module of a live replacement stays. */
+        mistakes += answer(1) != 2;
+        mistakes += patas_restore(patches[2], NULL) != PATAS_OK;
+        mistakes += answer(1) != 101;
+        mistakes += patas_restore(patches[0], NULL) != PATAS_OK;
+        mistakes += answer(1) != 8;
+        mistakes += patas_restore(patches[1], NULL) != PATAS_OK;
+    }
+    if (round % 3)
+        (void)real_dlclose(module);
+}
+
+static void *rounds(void *number)
+{
+    void *shared = real_dlopen(names[0], RTLD_NOW | RTLD_LOCAL);
+    for (unsigned i = 0; i < ROUNDS; i++)
+        one_round((unsigned)(uintptr_t)number, i, shared);
+    (void)real_dlclose(shared);
+    return NULL;
+}
+
+START_TEST(modules_come_and_go_in_many_batches_at_once)
+{
+    pthread_t threads[THREADS];
+    if (modules_stay())
+        return;
+    for (unsigned i = 1; i <= THREADS; i++)
+        (void)dlclose(load(i));
+    for (uintptr_t i = 0; i < THREADS; i++)
+        ck_assert_int_eq(
+            pthread_create(&threads[i], NULL, rounds, (void *)(i + 1)), 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_int_eq(mistakes, 0);
+    for (unsigned i = 0; i <= THREADS; i++)
+        ck_assert_msg(!loaded(i), "module %u", i);
+}
+END_TEST
+
 /* ---- code of no module that comes and goes between members ----------------
  */
 
@@ -375,6 +447,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, more_modules_than_a_batch_holds);
     tcase_add_test(tests, pinned_by_two_at_once);
     tcase_add_test(tests, forked_while_a_module_is_let_go);
+    tcase_add_test(tests, modules_come_and_go_in_many_batches_at_once);
     tcase_add_test(tests, a_replacement_that_became_code);
     tcase_add_test(tests, a_replacement_that_is_code_no_more);
     tcase_add_test(tests, a_target_that_is_code_no_more);
