@@ -176,9 +176,9 @@ static bool grows_there(uintptr_t base, size_t size)
  * is sure to take soon: malloc takes other memory where it can't grow. */
 static bool grows_soon(uintptr_t base, size_t size)
 {
-    uintptr_t heap = land.heap[0];
-    return grows_there(base, size) &&
-           !(base >= heap + 128 * MIB && base < land.heap[1]);
+    if (!grows_there(base, size)) /* which also finds out where they are */
+        return false;
+    return base < land.heap[0] + 128 * MIB || base >= land.heap[1];
 }
 
 /* Once: may a page that was written become executable? */

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* Of a library. */
 #define ORIGIN ((uintptr_t)MACHINE(0x7f0000000000, 0xd7c00000))
@@ -301,6 +302,35 @@ START_TEST(one_address_at_a_pages_end_has_the_next_page_too)
 }
 END_TEST
 
+/* ---- what others will take
+ * ---------------------------------------------------
+ */
+
+/* The only place for a stub is `beyond` bytes above the heap. */
+static unsigned above_the_heap(size_t beyond, uintptr_t *stub)
+{
+    const uint32_t distance = 0x01000000;
+    uintptr_t place = ((uintptr_t)sbrk(0) & ~(uintptr_t)4095) + beyond;
+    struct patas__reach reach = {.origin = place - distance};
+
+    for (unsigned i = 0; i < 4; i++) {
+        reach.kind[i] = PATAS__BYTE_FIXED;
+        reach.value[i] = (uint8_t)(distance >> 8 * i);
+    }
+    return patas__island_stub(&reach, SIZE_MAX, false, stub);
+}
+
+START_TEST(the_first_island_leaves_the_heap_its_room)
+{
+    uintptr_t stub;
+
+    ck_assert_uint_eq(above_the_heap(1 << 20, &stub), PATAS_REASON_NO_ADDRESS);
+    /* Far above, where nothing else would do. */
+    ck_assert_uint_eq(above_the_heap(MACHINE(512, 160) << 20, &stub),
+                      PATAS_REASON_NONE);
+}
+END_TEST
+
 /* ---- giving back ------------------------------------------------------------
  */
 
@@ -547,6 +577,7 @@ int main(void)
     tcase_add_test(tcase, what_a_question_answers_comes_true);
     tcase_add_test(tcase, mappings_for_one_address_keep_to_the_budget);
     tcase_add_test(tcase, one_address_at_a_pages_end_has_the_next_page_too);
+    tcase_add_test(tcase, the_first_island_leaves_the_heap_its_room);
     tcase_add_test(tcase, what_was_given_back_is_used_again);
     tcase_add_test(tcase, a_freed_stub_is_found_again);
     tcase_add_test(tcase, what_may_be_anywhere_is_in_reach_and_ones_own);
