@@ -246,6 +246,9 @@ static void module_went(uint32_t index, void (*gone)(uint32_t index))
         patas__os_unmap(module->branches,
                         patas__branches_map_size(&module->image));
     module->branches = NULL;
+    /* Closed once too often: what kept it went with it. */
+    module->pin = NULL;
+    module->pin_tried = false;
     gone(index);
 }
 

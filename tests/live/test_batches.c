@@ -94,6 +94,7 @@ static void *(*real_dlopen)(const char *, int);
 static int (*real_dlclose)(void *);
 static void (*at_pin)(const char *name); /* once */
 static void (*at_unpin)(void);           /* once */
+static void *closed;                     /* last */
 
 static void find_real(void)
 {
@@ -120,6 +121,7 @@ int dlclose(void *module)
         find_real();
     void (*now)(void) = at_unpin;
     at_unpin = NULL;
+    closed = module;
     if (now)
         now();
     return real_dlclose(module);
@@ -227,6 +229,25 @@ START_TEST(more_modules_than_a_batch_holds)
         ck_assert_int_eq(dlclose(modules[i]), 0);
         ck_assert(!loaded(i));
     }
+}
+END_TEST
+
+START_TEST(closed_once_too_often)
+{
+    patas_patch *patch;
+    if (modules_stay())
+        return;
+    void *module = load(1);
+    patas_batch *batch = patas_batch_begin(NULL);
+    OK(patas_batch_replace(batch, (patas_fn)answer_of(module), FAKE, &patch,
+                           &error));
+    ck_assert_int_eq(dlclose(module), 0);
+    ck_assert_int_eq(dlclose(module), 0); /* that was the batch's */
+    ck_assert(!loaded(1));
+    closed = NULL;
+    REFUSED(patas_batch_commit(batch, &error), PATAS_ERR_UNLOADED,
+            PATAS_REASON_NONE);
+    ck_assert_msg(closed == NULL, "a handle that is gone was closed");
 }
 END_TEST
 
@@ -445,6 +466,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_batch_that_is_over_holds_nothing);
     tcase_add_test(tests, two_batches_hold_one_module);
     tcase_add_test(tests, more_modules_than_a_batch_holds);
+    tcase_add_test(tests, closed_once_too_often);
     tcase_add_test(tests, pinned_by_two_at_once);
     tcase_add_test(tests, forked_while_a_module_is_let_go);
     tcase_add_test(tests, modules_come_and_go_in_many_batches_at_once);
