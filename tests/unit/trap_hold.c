@@ -37,6 +37,7 @@ struct worker {
     volatile long turns;
     volatile int signals;
     volatile bool asleep;
+    volatile bool over;
     long result;
     int error;
     int fd[2];
@@ -57,6 +58,7 @@ static void *worker_run(void *argument)
     worker->tid = gettid();
     worker->result = worker->work(worker);
     worker->error = errno;
+    worker->over = true;
     return NULL;
 }
 
@@ -102,6 +104,7 @@ static void await_sleep(struct worker *worker)
     do {
         FILE *file = fopen(path, "r");
         nap(5);
+        ck_assert_ptr_nonnull(file);
         ck_assert_ptr_nonnull(fgets(text, sizeof text, file));
         fclose(file);
     } while (!strstr(text, ") S ") && !strstr(text, ") D "));
@@ -217,11 +220,36 @@ START_TEST(other_blocked_signals_do_not_matter)
 }
 END_TEST
 
+/*
+ *     window    lock incl counter
+ *     spin      jmp spin
+ *
+ * Who has been counted stands at `spin`, whenever it gets to run.
+ */
+enum {
+    WINDOW_SPIN = 7,
+    WINDOW_COUNTER = 128
+};
 static uint8_t *window;
+
+static volatile int *make_window(void)
+{
+    int32_t counter;
+
+    window = code_page();
+    counter = MACHINE(WINDOW_COUNTER - WINDOW_SPIN,
+                      (int32_t)(uintptr_t)window + WINDOW_COUNTER);
+    code_put(window, "\xf0\xff\x05", 3);
+    code_put(window + 3, &counter, 4);
+    code_put(window + WINDOW_SPIN, "\xeb\xfe", 2);
+    code_put(window + 64, RETURN_42, 6);
+    memset(window + WINDOW_COUNTER, 0, sizeof(int));
+    return (volatile int *)(void *)(window + WINDOW_COUNTER);
+}
 
 static long run_window(struct worker *worker)
 {
-    worker->asleep = true;
+    (void)worker;
     return code_run(window);
 }
 
@@ -229,17 +257,13 @@ START_TEST(who_stands_mid_window_is_moved)
 {
     static struct worker worker[THREADS] = {0};
     struct patas__hold held;
+    volatile int *inside = make_window();
 
-    window = code_page();
-    code_put(window, "\xeb\xfe", 2); /* jmp to itself */
-    code_put(window + 64, RETURN_42, 6);
     for (int i = 0; i < THREADS; i++)
         start(&worker[i], true, run_window);
-    for (int i = 0; i < THREADS; i++)
-        while (!worker[i].asleep)
-            nap(1);
-    nap(20); /* from the flag to the window is an instruction or two */
-    carry(window, window + 64);
+    while (*inside < THREADS)
+        nap(1);
+    carry(window + WINDOW_SPIN, window + 64);
     hold(&held, THREADS);
     ck_assert_uint_eq(held.moved, THREADS);
     patas__trap_release(&held);
@@ -252,20 +276,23 @@ END_TEST
 
 /* ---- asleep in the kernel -------------------------------------------- */
 
+/* Again and again, so that it is there however late the test comes. */
 static long sleep_nanosleep(struct worker *worker)
 {
     struct timespec time = {0, 300000000}, from, to;
 
-    clock_gettime(CLOCK_MONOTONIC, &from);
-    worker->asleep = true;
-    if (nanosleep(&time, NULL))
-        return -1;
-    clock_gettime(CLOCK_MONOTONIC, &to);
-    return (to.tv_sec - from.tv_sec) * 1000 +
-                       (to.tv_nsec - from.tv_nsec) / 1000000 >=
-                   299
-               ? 0
-               : -2;
+    do {
+        clock_gettime(CLOCK_MONOTONIC, &from);
+        worker->asleep = true;
+        if (nanosleep(&time, NULL))
+            return -1;
+        clock_gettime(CLOCK_MONOTONIC, &to);
+        if ((to.tv_sec - from.tv_sec) * 1000 +
+                (to.tv_nsec - from.tv_nsec) / 1000000 <
+            299)
+            return -2;
+    } while (!stop);
+    return 0;
 }
 
 static int word;
@@ -319,8 +346,12 @@ START_TEST(who_sleeps_in_the_kernel_goes_on_sleeping)
     nap(20);
     patas__trap_release(&held);
     nap(20);
-    __atomic_store_n(&word, 1, __ATOMIC_SEQ_CST);
-    syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    /* The word stays as it is: only a wake ends the wait, and there is nobody
+     * to wake while the call begins again. */
+    while (!worker[1].over &&
+           !syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0))
+        nap(1);
+    stop = 1;
     for (int i = 2; i < 5; i++)
         ck_assert_int_eq(write(worker[i].fd[1], "x", 1), 1);
     for (int i = 0; i < 5; i++)
