@@ -59,8 +59,8 @@ enum {
 
 enum {
     HELPER_STACK = 65536,
-    SETTLE_TURNS = 200, /* of 10 ms: how long a page fault may keep a thread */
-    LIST_TURNS = 64     /* while threads come and go */
+    SLEEP_TURNS = 200, /* of 10 ms: how long a page fault may keep a thread */
+    LIST_TURNS = 64    /* while threads come and go */
 };
 
 enum held_stage {
@@ -74,6 +74,7 @@ struct held_thread {
     int tid;
     uint8_t stage;
     uint8_t signal; /* it was about to take this one */
+    uint8_t sleeps; /* turns in which it was found asleep */
 };
 
 /* The helper's memory: a guard page, its stack, this. */
@@ -140,6 +141,7 @@ static void phase_set(int *phase, int from, int to)
 
 struct task_look {
     bool gone;   /* or a zombie */
+    bool runs;   /* or would, if it had a processor */
     bool blocks; /* a signal of a trap */
     bool kernel; /* a thread of the kernel's in our process: io_uring */
 };
@@ -230,6 +232,8 @@ static void task_line(const char *line, struct task_look *look)
         look->kernel = true;
     else if (begins(line, "State:\tZ") || begins(line, "State:\tX"))
         look->gone = true;
+    else if (begins(line, "State:\tR"))
+        look->runs = true;
     else if (begins(line, "SigBlk:\t"))
         look->blocks = hold_blocks(hold_number(line + 8, 16));
 }
@@ -467,9 +471,13 @@ static bool hold_drain(struct holder *holder)
     }
 }
 
-/* Those that do not stop: ended (a first thread that ended is not reported
- * before the last has), or asleep where nothing interrupts (vfork, a disk). */
-static bool hold_look_after(struct holder *holder, bool last)
+/*
+ * Those that do not stop: ended (a first thread that ended is not reported
+ * before the last has), or asleep where nothing interrupts (vfork, a disk).
+ * One that runs stops as soon as it gets a processor: how long that takes is
+ * the load's affair, and no reason to give up.
+ */
+static bool hold_look_after(struct holder *holder)
 {
     for (size_t i = 0; i < holder->count; i++) {
         struct held_thread *thread = &holder->threads[i];
@@ -480,7 +488,7 @@ static bool hold_look_after(struct holder *holder, bool last)
             thread->stage = HELD_GONE;
         else if (task_in_call(holder, thread->tid))
             thread->stage = HELD_IN_KERNEL;
-        else if (last)
+        else if (!look.runs && ++thread->sleeps == SLEEP_TURNS)
             return hold_fail(holder, thread->tid, HOLD_ETIMEDOUT);
         else
             continue;
@@ -496,7 +504,7 @@ static bool hold_settle(struct holder *holder)
     const uint64_t child = PATAS__SIGNAL_BIT(PATAS__SIGCHLD);
     const long turn[2] = {0, 10000000};
 
-    for (unsigned turns = 1;; turns++) {
+    for (;;) {
         long got;
         if (!hold_drain(holder))
             return false;
@@ -504,9 +512,7 @@ static bool hold_settle(struct holder *holder)
             return true;
         got = patas__syscall(__NR_rt_sigtimedwait, (long)&child, 0, (long)turn,
                              sizeof child, 0, 0);
-        if (got == PATAS__SIGCHLD)
-            turns--;
-        else if (!hold_look_after(holder, turns >= SETTLE_TURNS))
+        if (got != PATAS__SIGCHLD && !hold_look_after(holder))
             return false;
     }
 }

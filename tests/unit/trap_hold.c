@@ -125,7 +125,7 @@ static void hold(struct patas__hold *held, unsigned want)
     ck_assert_uint_eq(held->held, want);
 }
 
-static void refused(int number, int tid)
+static void refused_for(unsigned reason, int number, int tid)
 {
     struct patas__hold held;
     patas_error error = {0};
@@ -133,12 +133,17 @@ static void refused(int number, int tid)
     ck_assert_int_eq(patas__trap_hold(&held, nowhere, &error),
                      PATAS_ERR_BLOCKED);
     ck_assert_int_eq(error.status, PATAS_ERR_BLOCKED);
-    ck_assert_uint_eq(error.reason, PATAS_REASON_NO_PTRACE);
+    ck_assert_uint_eq(error.reason, reason);
     ck_assert_int_eq(error.os_errno, number);
     if (tid)
         ck_assert_int_eq(error.tid, tid);
     ck_assert_int_eq(held.helper, 0);
     patas__trap_release(&held);
+}
+
+static void refused(int number, int tid)
+{
+    refused_for(PATAS_REASON_NO_PTRACE, number, tid);
 }
 
 static int descriptors(void)
@@ -376,9 +381,9 @@ static long sleep_vfork(struct worker *worker)
     pid_t child;
     int status;
 
-    worker->asleep = true;
     child = vfork();
     if (child == 0) {
+        worker->asleep = true; /* now the parent can only sleep */
         syscall(SYS_read, gate[0], &byte, 1);
         _exit(7);
     }
@@ -536,18 +541,28 @@ START_TEST(a_thread_that_is_traced_already_is_named)
 }
 END_TEST
 
-static void deny(long number)
+/* System call `number` fails, for this thread and its helpers: always, or with
+ * `size` as its third argument. */
+static void deny_size(long number, uint32_t size, unsigned how)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                 offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, size, 0, size != 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | how),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = {4, code};
+    struct sock_fprog program = {6, code};
 
     ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
     ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static void deny(long number)
+{
+    deny_size(number, 0, EACCES);
 }
 
 static const long needed[] = {SYS_clone, SYS_ptrace, MACHINE_SYS_MMAP,
@@ -573,6 +588,60 @@ START_TEST(without_proc_a_lone_thread_needs_nobody_held)
     deny(needed[_i]);
     hold(&held, 0);
     patas__trap_release(&held);
+}
+END_TEST
+
+/* ---- time ------------------------------------------------------------ */
+
+enum {
+    PROC_SYSCALL_SIZE = 255 /* what the helper reads of /proc/.../syscall */
+};
+
+/* The helper's turns take no time, as if the machine were that slow. */
+static void make_waits_short(void)
+{
+    deny_size(SYS_rt_sigtimedwait, 0, EAGAIN);
+}
+
+/* The helper and the thread share a processor, and while the one looks the
+ * other can't stop. */
+START_TEST(who_waits_for_a_processor_is_waited_for)
+{
+    static struct worker worker = {0};
+    struct patas__hold held;
+    cpu_set_t one, all;
+    size_t cpu = 0;
+
+    ck_assert_int_eq(sched_getaffinity(0, sizeof all, &all), 0);
+    while (!CPU_ISSET(cpu, &all))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    make_waits_short();
+    start(&worker, true, turn_around);
+    for (int round = 0; round < 100; round++) {
+        hold(&held, 1);
+        patas__trap_release(&held);
+    }
+}
+END_TEST
+
+/* What keeps a thread that neither runs nor is known to be in a system call is
+ * a page fault for all that can be told. */
+START_TEST(who_sleeps_and_does_not_stop_is_named)
+{
+    static struct worker worker = {0};
+
+    ck_assert_int_eq(pipe(gate), 0);
+    start(&worker, true, sleep_vfork);
+    await_sleep(&worker);
+    make_waits_short();
+    deny_size(SYS_read, PROC_SYSCALL_SIZE, EACCES);
+    refused_for(PATAS_REASON_THREAD_BLOCKS, ETIMEDOUT, worker.tid);
+    ck_assert_int_eq(write(gate[1], "x", 1), 1);
+    pthread_join(worker.thread, NULL);
+    ck_assert_int_eq(worker.result, 7);
 }
 END_TEST
 
@@ -927,6 +996,8 @@ static Suite *hold_suite(void)
     tcase_add_loop_test(tcase, where_the_system_forbids_it_it_is_refused, 0, 5);
     tcase_add_loop_test(tcase, without_proc_a_lone_thread_needs_nobody_held, 3,
                         5);
+    tcase_add_test(tcase, who_waits_for_a_processor_is_waited_for);
+    tcase_add_test(tcase, who_sleeps_and_does_not_stop_is_named);
     tcase_add_test(tcase, threads_may_come_and_go);
     tcase_add_test(tcase, io_uring_workers_are_left_alone);
     tcase_add_test(tcase, a_first_thread_that_has_ended_is_in_nobodys_way);
