@@ -10,6 +10,7 @@
 #include "commit.h"
 
 #include "host.h"
+#include "module.h"
 
 enum {
     PUT_BACK_TRIES = 4,
@@ -87,6 +88,18 @@ static uintptr_t page_of(uintptr_t address)
     return address & ~(uintptr_t)(patas__os_page() - 1);
 }
 
+/* Code that its file says is made for landing pads is guarded by the loader;
+ * of other code the system has to be asked. */
+static int guard_of(uintptr_t address)
+{
+    uint32_t index;
+    if (!patas__pads_stay())
+        return 0;
+    const struct patas__module *module = patas__module_at(address, &index);
+    bool guarded = module ? module->image.guarded : patas__os_guarded(address);
+    return guarded ? PATAS__GUARD : 0;
+}
+
 /* The edits from `first` on that one mprotect serves: in one mapping, with no
  * wide gap between. */
 static int run_of(const struct patas__edit *edits, size_t count, size_t first,
@@ -100,7 +113,7 @@ static int run_of(const struct patas__edit *edits, size_t count, size_t first,
     }
     run->first = first;
     run->count = 0;
-    run->prot = region->prot;
+    run->prot = region->prot | guard_of(edit->address);
     run->start = page_of(edit->address);
     for (size_t i = first; i < count; i++) {
         uintptr_t end =
@@ -203,8 +216,8 @@ static patas_status open_pages(struct patas__edit *edits, size_t count,
             close_pages(edits, i);
             return PATAS_ERR_OS;
         }
-        edits[i].run = (uint32_t)run.count & 0x1fffffff;
-        edits[i].prot = (uint32_t)run.prot & 7;
+        edits[i].run = (uint32_t)run.count & 0x7ffffff;
+        edits[i].prot = (uint32_t)run.prot & 0x1f;
         if (!(run.prot & PATAS__WRITE))
             err = patas__os_protect((void *)run.start, run.end - run.start,
                                     run.prot | PATAS__READ | PATAS__WRITE);
@@ -251,6 +264,8 @@ static enum method find_method(uintptr_t address)
     int fd, err = patas__os_region(address, &region);
     if (!err && region.prot & PATAS__WRITE)
         return METHOD_PROTECT;
+    if (!err)
+        region.prot |= guard_of(address);
     if (!err)
         err = patas__os_protect((void *)page, patas__os_page(),
                                 region.prot | PATAS__WRITE);

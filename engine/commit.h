@@ -23,7 +23,7 @@ struct patas__edit {
     bool done : 1;
     /* Of the first edit of a run of pages: how many it has, and what the
      * protection was. */
-    uint32_t run : 29, prot : 3;
+    uint32_t run : 27, prot : 5;
 };
 
 /* All edits, or none. On failure the status and *error (target, address,

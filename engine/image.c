@@ -136,6 +136,35 @@ static void image_read_notes(struct patas__image *image,
     }
 }
 
+/* The one GNU property note that linkers merge all others into (Linux
+ * Extensions to gABI, "Program Property"): of the processor's features those
+ * that all of the code has. */
+static void image_read_property(struct patas__image *image,
+                                const struct image_header *header)
+{
+    enum {
+        HEAD = 16, /* sizes, type, "GNU" */
+        FEATURE_PADS = 1
+    };
+    const uint64_t word = image->isa->pointer_size;
+    const uint8_t *note =
+        header->size < HEAD
+            ? NULL
+            : patas__image_bytes(image, header->address, header->size);
+
+    if (!note || patas__load32(note) != 4 || memcmp(note + 12, "GNU", 4) ||
+        patas__load32(note + 8) != NT_GNU_PROPERTY_TYPE_0)
+        return;
+    for (uint64_t at = HEAD, next; at + 8 <= header->size; at = next) {
+        uint32_t size = patas__load32(note + at + 4);
+        next = at + 8 + (size + word - 1) / word * word;
+        if (next > header->size)
+            return;
+        if (patas__load32(note + at) == image->isa->property && size >= 4)
+            image->guarded = patas__load32(note + at + 8) & FEATURE_PADS;
+    }
+}
+
 /* LSB Core, "Exception Frame Header". The search table is used only in the one
  * form that linkers write: pairs of 4-byte offsets from the header. */
 static void image_read_eh_frame_hdr(struct patas__image *image,
@@ -400,6 +429,8 @@ void patas__image_read(struct patas__image *image, const uint8_t *phdrs,
             image_read_eh_frame_hdr(image, &header);
         else if (header.type == PT_NOTE && !image->build_id_size)
             image_read_notes(image, &header);
+        else if (header.type == PT_GNU_PROPERTY)
+            image_read_property(image, &header);
     }
     image_count_symbols(image, &dynamic);
     image_read_relocs(image, &dynamic);

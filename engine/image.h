@@ -40,6 +40,7 @@ struct patas__image {
     uint64_t start, end; /* of all segments, page-rounded */
     uint8_t build_id[PATAS__BUILD_ID_MAX];
     uint8_t build_id_size; /* 0 = none */
+    bool guarded; /* says that indirect calls land on landing pads only */
     const struct patas__isa *isa;
     /* What patas__image_read() found; 0 where there is none. */
     uint64_t eh_frame_hdr;  /* address */

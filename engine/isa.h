@@ -141,6 +141,10 @@ struct patas__isa {
      * (CANNOT_MOVE, OUT_OF_REACH, SHADOW_STACK, INVALID_CODE, TRUNCATED). */
     unsigned (*relocate)(struct patas__move *move);
 
+    /* GNU_PROPERTY_..._FEATURE_1_AND, of which bit 0 says that the code has
+     * landing pads. */
+    uint32_t property;
+
     /* Numbers of relocations that fill a GOT slot. */
     uint16_t reloc_glob_dat, reloc_jump_slot, reloc_irelative;
 

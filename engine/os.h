@@ -13,8 +13,9 @@
 enum {
     PATAS__READ = 1,
     PATAS__WRITE = 2,
-    PATAS__EXEC = 4, /* = PROT_* */
-    PATAS__SOON = 8  /* all of it is used at once: no page fault each */
+    PATAS__EXEC = 4,  /* = PROT_* */
+    PATAS__SOON = 8,  /* all of it is used at once: no page fault each */
+    PATAS__GUARD = 16 /* PROT_BTI, where patas__pads_stay() */
 };
 
 /* The raw call; returns the kernel's value (-errno on failure). */
@@ -50,6 +51,11 @@ struct patas__region {
  * is not to be had. */
 PATAS__HIDDEN int patas__os_region(uintptr_t address,
                                    struct patas__region *region);
+
+/* Do indirect calls of code at `address` have to land on a landing pad? The one
+ * bit of a protection that patas__os_region() doesn't tell, as it takes long:
+ * to be asked only where patas__pads_stay(). */
+PATAS__HIDDEN bool patas__os_guarded(uintptr_t address);
 
 /* The next mapping at or above `address`; ENOENT past the last. */
 PATAS__HIDDEN int patas__os_region_next(uintptr_t address,

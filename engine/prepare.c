@@ -366,7 +366,7 @@ static patas_status survey_target(struct patas__request *request,
     it->entry = request->entry;
     it->size = 0;
     it->enters = 0;
-    it->pads_stay = patas__pads_stay();
+    it->pads_stay = patas__pads_stay() && (!module || module->image.guarded);
     read_bytes(it, module != NULL);
     unsigned reason = patas__survey(patas__isa_host(), it, request->extent,
                                     request->padding, &trouble);

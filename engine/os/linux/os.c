@@ -292,6 +292,60 @@ int patas__os_region_next(uintptr_t address, struct patas__region *region)
     return find_region(address, true, region);
 }
 
+/* One line, or as much of it as fits; false at the end. */
+static bool maps_text(struct maps_reader *reader, char *text, size_t size)
+{
+    int byte = maps_byte(reader);
+    size_t length = 0;
+    if (byte < 0)
+        return false;
+    for (; byte >= 0 && byte != '\n'; byte = maps_byte(reader))
+        if (length < size - 1)
+            text[length++] = (char)byte;
+    text[length] = '\0';
+    return true;
+}
+
+static uintptr_t text_number(const char **text)
+{
+    uintptr_t value = 0;
+    for (;; ++*text) {
+        char c = **text;
+        if (c >= '0' && c <= '9')
+            value = value * 16 + (uintptr_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            value = value * 16 + (uintptr_t)(c - 'a' + 10);
+        else
+            return value;
+    }
+}
+
+/* /proc/self/smaps: lines as in maps, and behind each the details, of which the
+ * last is "VmFlags: rd ex mr mw me bt", two letters each. */
+bool patas__os_guarded(uintptr_t address)
+{
+    struct maps_reader reader = {0};
+    char line[256];
+    bool here = false, guarded = false;
+    if (open_file("/proc/self/smaps", O_RDONLY, &reader.fd))
+        return false;
+    while (maps_text(&reader, line, sizeof line)) {
+        const char *text = line;
+        if (here && name_is(line, "VmFlags:")) {
+            for (text += 8; *text && !guarded; text++)
+                guarded = name_is(text, " bt");
+            break;
+        }
+        if (line[0] >= 'A' && line[0] <= 'Z')
+            continue;
+        uintptr_t start = text_number(&text);
+        text += *text == '-';
+        here = address >= start && address < text_number(&text);
+    }
+    patas__os_close(reader.fd);
+    return guarded;
+}
+
 /* ---- memory ---------------------------------------------------------- */
 
 int patas__os_mem_open(int *fd)
