@@ -379,6 +379,9 @@ static const char *reason_text(patas_reason reason)
     case PATAS_REASON_ALIGNMENT:
         return "a function pointer in data lies at a multiple of its size; "
                "pass the address of the pointer itself";
+    case PATAS_REASON_CONVENTION:
+        return "the code at @ reads x16 or x17, which an ordinary function "
+               "is not given; patch one that is called from C";
     case PATAS_REASON_PENDING:
         return "its batch is not committed yet; commit or abort that first";
     }

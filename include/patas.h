@@ -139,7 +139,8 @@ typedef enum patas_reason {
     PATAS_REASON_LIMIT = 42,            /* more than the library can count */
     PATAS_REASON_PROTECTION = 43,       /* the page's protection is unknown */
     PATAS_REASON_PENDING = 44,          /* its batch is not committed yet */
-    PATAS_REASON_ALIGNMENT = 45         /* a pointer in data is aligned */
+    PATAS_REASON_ALIGNMENT = 45,        /* a pointer in data is aligned */
+    PATAS_REASON_CONVENTION = 46 /* is given something where a stub works */
 } patas_reason;
 
 /** The details of a failure: enough for one sentence. */
@@ -422,11 +423,12 @@ PATAS_API patas_status patas_stats_read(patas_stats *stats);
  *     {
  *         struct me *me = patas_context();
  *
- * `on_read` is what is given to patas_replace_with(). It saves the static
- * chain register (r10 in the x86-64 System V ABI, 3.2.3; ecx on i386, so there
- * no function that takes an argument in ecx can have one: fastcall, thiscall,
- * regparm(3)) to a thread-local place and jumps on; the body reads it first of
- * all, before it calls anything.
+ * `on_read` is what is given to patas_replace_with(). It saves the register
+ * that holds the value (r10 on x86-64, the static chain register of the System
+ * V ABI, 3.2.3; ecx on i386, so there no function that takes an argument in ecx
+ * can have one: fastcall, thiscall, regparm(3); x15 on AArch64) to a
+ * thread-local place and jumps on; the body reads it first of all, before it
+ * calls anything.
  */
 PATAS_API extern void patas__context_enter(void);
 PATAS_API void *patas_context(void);
@@ -451,6 +453,16 @@ PATAS_API void *patas_context(void);
             "  call *patas__context_enter@GOT(%ecx)\n"          \
             "  leal 4(%esp), %esp\n"                            \
             "  jmp " #body "\n.size " #name ", .-" #name "\n")
+#elif defined(__aarch64__) && defined(__GNUC__)
+#define PATAS_CONTEXT_ENTRY(name, body)                         \
+    void name(void);                                            \
+    __asm__(".text\n.p2align 4\n.globl " #name "\n.type " #name \
+            ",%function\n" #name ":\n"                          \
+            "  hint #34\n" /* bti c */                          \
+            "  stp x15, x30, [sp, #-16]!\n"                     \
+            "  bl patas__context_enter\n"                       \
+            "  ldp x15, x30, [sp], #16\n"                       \
+            "  b " #body "\n.size " #name ", .-" #name "\n")
 #endif
 
 /**

@@ -47,4 +47,48 @@ PATAS__HIDDEN bool patas__a64_decode(const uint8_t *bytes, size_t size,
 /* struct patas__isa: relocate. */
 PATAS__HIDDEN unsigned patas__a64_relocate(struct patas__move *move);
 
+/* ... the code that is made (code.c). */
+enum {
+    PATAS__A64_STUB = 16,
+    PATAS__A64_THUNK = 24
+};
+PATAS__HIDDEN void patas__a64_put_jump(uint8_t *code, uint64_t at, uint64_t to);
+PATAS__HIDDEN void patas__a64_put_stub(uint8_t *code, uint64_t at,
+                                       uint64_t slot, const uint8_t *pad);
+PATAS__HIDDEN uint64_t patas__a64_stub_slot(const uint8_t *code, uint64_t at);
+PATAS__HIDDEN void patas__a64_put_thunk(uint8_t *code, uint64_t at,
+                                        uint64_t slot, uint64_t context);
+PATAS__HIDDEN void patas__a64_thunk_slots(const uint8_t *code, uint64_t at,
+                                          uint64_t *slot, uint64_t *context);
+
+/* ... the forms (plan.c). */
+PATAS__HIDDEN unsigned patas__a64_plan(const struct patas__survey *survey,
+                                       unsigned flags, unsigned unit,
+                                       struct patas__plan *plan,
+                                       uint64_t *trouble);
+PATAS__HIDDEN unsigned patas__a64_form_bytes(unsigned form, uint64_t at,
+                                             uint64_t to, uint8_t trap,
+                                             uint8_t bytes[8]);
+
+/* ... what leads where (branches.c). */
+PATAS__HIDDEN void patas__a64_find_branches(struct patas__search *search);
+PATAS__HIDDEN void patas__a64_each_branch(
+    const struct patas__segment *code,
+    void (*each)(void *data, uint64_t source, uint64_t target, bool call),
+    void *data);
+
+/* ... linkers' stubs (plt.c). */
+PATAS__HIDDEN bool patas__a64_plt_stub(const struct patas__image *image,
+                                       uint64_t address, uint64_t *slot,
+                                       uint64_t *size);
+PATAS__HIDDEN bool patas__a64_plt_begins(const struct patas__image *image,
+                                         uint64_t address);
+PATAS__HIDDEN bool patas__a64_plt_unbound(const struct patas__image *image,
+                                          uint64_t slot, uint64_t value);
+
+/* ... where the stack goes (frame.c). */
+PATAS__HIDDEN int64_t patas__a64_frame_effect(const uint8_t *bytes,
+                                              const struct patas__insn *insn,
+                                              bool *known);
+
 #endif
