@@ -12,7 +12,7 @@ CTEST = ctest --output-on-failure --no-tests=error -j $(JOBS)
 KINDS = '^(unit|golden|exec|live|fault|symbols)$$'
 
 .PHONY: build setup demo check check-clang check-asan check-unity check-fuzz \
-	check-i386 format tidy clean
+	check-i386 check-aarch64 format tidy clean
 
 build:
 	cmake --preset release
@@ -33,7 +33,8 @@ check: setup
 	scripts/check-format
 	cmake --preset release -DPATAS_WERROR=ON
 	cmake --build build -j $(JOBS)
-	$(MAKE) check-unity check-clang check-asan check-fuzz check-i386
+	$(MAKE) check-unity check-clang check-asan check-fuzz check-i386 \
+	    check-aarch64
 	$(CTEST) --test-dir build
 
 # The engine as one file compiles, and still works.
@@ -67,6 +68,20 @@ check-i386:
 	    cmake --preset i386; \
 	    cmake --build build-i386 -j $(JOBS); \
 	    $(CTEST) --test-dir build-i386 -L $(KINDS); \
+	fi
+
+# Built by the cross compiler, run by qemu-user.
+check-aarch64:
+	@if ! command -v aarch64-linux-gnu-g++ >/dev/null || \
+	    ! command -v qemu-aarch64 >/dev/null; then \
+	    echo "check-aarch64: skipped: there is no compiler or no emulator"; \
+	else \
+	    set -ex; \
+	    scripts/foreign arm64 build-aarch64/foreign \
+	        check libsubunit0 libsubunit-dev; \
+	    cmake --preset aarch64; \
+	    cmake --build build-aarch64 -j $(JOBS); \
+	    $(CTEST) --test-dir build-aarch64 -L $(KINDS); \
 	fi
 
 # The committed corpus, and as many random changes of it as a minute allows.

@@ -33,6 +33,11 @@
 #define MACHINE_SYS_MMAP      SYS_mmap2
 #define MACHINE_CLOBBERED     "ecx", "edx", "memory", "cc"
 
+#elif defined(__aarch64__)
+
+/* Numbers of a 64-bit machine; no test with assembly for x86 is built. */
+#define MACHINE(x86_64, i386) x86_64
+
 #endif
 
 #endif

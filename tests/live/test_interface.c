@@ -471,13 +471,18 @@ START_TEST(a_lone_return_leads_into_its_own_padding)
     struct expect_bytes before = bytes_of(target, 2);
     int32_t kept;
     patas_patch *patch;
+#if defined(__aarch64__)
+    const patas_form form = PATAS_FORM_ONE_INSTRUCTION; /* it is one word */
+#else
+    const patas_form form = PATAS_FORM_SHORT_JUMP;
+#endif
     /* The place that its bytes lead to by themselves is taken. */
     memcpy(&kept, (const char *)before.at + 1, sizeof kept);
     uintptr_t place = (uintptr_t)target + 5 + (uintptr_t)(intptr_t)kept;
     (void)mmap((void *)((place & ~(uintptr_t)4095) - 4096), 3 * 4096, PROT_NONE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     OK(patas_plan_with(target, &strict, &info, &error));
-    ck_assert_uint_eq(info.form, PATAS_FORM_SHORT_JUMP);
+    ck_assert_uint_eq(info.form, form);
     OK(patas_replace_with(target, (patas_fn)returns_too, &strict, &patch,
                           &error));
     lone_return();
@@ -494,18 +499,20 @@ END_TEST
 /* A lone jump is a function of its own, unless the caller follows it. */
 int lone_jump(int x);
 int jumped_to(int x);
-__asm__(
-    ".text\n.p2align 5\n.globl lone_jump\n.type lone_jump,@function\n"
-    "lone_jump:\n.cfi_startproc\n  .byte 0xe9\n"
-    "  .long jumped_to - . - 4\n"
-    ".cfi_endproc\n.size lone_jump, .-lone_jump\n.p2align 5\n"
-    ".globl jumped_to\n.type jumped_to,@function\n"
-    "jumped_to:\n.cfi_startproc\n" MACHINE(
-        "  lea 5(%rdi), %eax\n",
-        "  mov $5, %eax\n  add 4(%esp), %eax\n") "  ret\n"
-                                                 ".cfi_endproc\n.size "
-                                                 "jumped_to, "
-                                                 ".-jumped_to\n.p2align 5\n");
+#if defined(__aarch64__)
+#define LONE_JUMP "  b jumped_to\n"
+#define ADDS_FIVE "  add w0, w0, #5\n"
+#else
+#define LONE_JUMP "  .byte 0xe9\n  .long jumped_to - . - 4\n"
+#define ADDS_FIVE \
+    MACHINE("  lea 5(%rdi), %eax\n", "  mov $5, %eax\n  add 4(%esp), %eax\n")
+#endif
+__asm__(".text\n.p2align 5\n.globl lone_jump\n.type lone_jump,%function\n"
+        "lone_jump:\n.cfi_startproc\n" LONE_JUMP
+        ".cfi_endproc\n.size lone_jump, .-lone_jump\n.p2align 5\n"
+        ".globl jumped_to\n.type jumped_to,%function\n"
+        "jumped_to:\n.cfi_startproc\n" ADDS_FIVE "  ret\n.cfi_endproc\n"
+        ".size jumped_to, .-jumped_to\n.p2align 5\n");
 
 START_TEST(a_lone_jump_is_followed_when_asked)
 {
