@@ -9,11 +9,13 @@
 //
 // C code on the goroutine's stack. The frame is as large as the engine's
 // deepest call needs, so the stack is grown here, before anything unknown to
-// the runtime runs. C wants the stack aligned to 16 bytes.
+// the runtime runs; C begins at its top. It wants the stack aligned to 16 bytes,
+// and keeps R12.
 TEXT ·enter(SB), 0, $65536-16
 	MOVQ code+0(FP), AX
 	MOVQ call+8(FP), DI
 	MOVQ SP, R12
+	ADDQ $65520, SP
 	ANDQ $~15, SP
 	CALL AX
 	MOVQ R12, SP

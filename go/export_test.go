@@ -86,3 +86,11 @@ func Changed() (names []string, patches uint64) {
 func WayBack(entry uintptr) uintptr {
 	return uintptr(ask(opShape, uint64(entry)).out[4])
 }
+
+// RoomInEngine is how much of the stack is left to code, which is C's, stores
+// its stack pointer where its argument points, and returns.
+func RoomInEngine(code *byte) uintptr {
+	sp := new(uintptr)
+	enter(uintptr(unsafe.Pointer(code)), unsafe.Pointer(sp))
+	return *sp - load(goroutine()) // the stack may have moved before
+}

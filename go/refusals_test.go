@@ -194,6 +194,46 @@ func TestOverwrittenByAnotherLibraryMeanwhile(t *testing.T) {
 
 // ---- what a patch must not disturb --------------------------------------------
 
+// However full a goroutine's stack is, C code gets the room that it needs.
+func TestEngineHasRoomOnTheStack(t *testing.T) {
+	code := map[string]string{
+		"amd64": "\x48\x89\x27\xc3",             // mov %rsp, (%rdi)
+		"386":   "\x8b\x44\x24\x04\x89\x20\xc3", // of 4(%esp)
+	}[runtime.GOARCH]
+	page, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_READ|
+		syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Munmap(page)
+	copy(page, code)
+	err = syscall.Mprotect(page, syscall.PROT_READ|syscall.PROT_EXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	least := ^uintptr(0)
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		var deeper func(n int)
+		deeper = func(n int) {
+			var room [512]byte
+			use(room[:])
+			if left := patas.RoomInEngine(&page[0]); left < least {
+				least = left
+			}
+			if n > 0 {
+				deeper(n - 1)
+			}
+		}
+		deeper(300)
+	}()
+	<-done
+	if least < 65000 {
+		t.Errorf("%d bytes are left where C begins", least)
+	}
+}
+
 func TestFaultInTheOriginalIsAPanic(t *testing.T) {
 	p := patas.During(t, leaf, func(*int, int) int { return 0 })
 	func() {
