@@ -78,8 +78,13 @@ type call struct {
 	op, status, refusal uint64
 	in                  [8]uint64
 	out                 [8]uint64
-	err                 [40]byte
-	text                [512]byte
+	err                 struct {
+		status, errno   int32
+		target, address uintptr
+		thread          int32
+		reason          uint32
+	}
+	text [512]byte
 
 	// Behind what the engine knows: what in points to. It has to be on the
 	// heap, since entering the engine may move this stack.

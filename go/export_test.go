@@ -87,6 +87,9 @@ func WayBack(entry uintptr) uintptr {
 	return uintptr(ask(opShape, uint64(entry)).out[4])
 }
 
+// SentenceOfNoPatch is what the engine says of a patch that there is not.
+func SentenceOfNoPatch() string { return ask(opRestore, 12345).sentence() }
+
 // RoomInEngine is how much of the stack is left to code, which is C's, stores
 // its stack pointer where its argument points, and returns.
 func RoomInEngine(code *byte) uintptr {

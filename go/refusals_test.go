@@ -192,6 +192,13 @@ func TestOverwrittenByAnotherLibraryMeanwhile(t *testing.T) {
 	}
 }
 
+func TestTheEnginesOwnSentenceIsWhole(t *testing.T) {
+	if got := patas.SentenceOfNoPatch(); !strings.HasPrefix(got,
+		"patch: stale: the patch was restored before") {
+		t.Errorf("%q", got)
+	}
+}
+
 // ---- what a patch must not disturb --------------------------------------------
 
 // However full a goroutine's stack is, C code gets the room that it needs.
