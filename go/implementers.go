@@ -185,13 +185,7 @@ func implementer(f function, t, kind reflect.Type,
 	if err := p.choose(o, kind); err != nil {
 		return nil, err
 	}
-	book.mu.Lock()
-	live := book.spots[f.entry] != nil && book.spots[f.entry].live > 0
-	book.mu.Unlock()
-	if live {
-		return p, nil
-	}
-	return p, checkForeign(f)
+	return p, checkUntouched(f)
 }
 
 // methodTypes are this program's pointers to named types, and those named ones

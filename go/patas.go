@@ -228,13 +228,8 @@ func resolve(target unsafe.Pointer, kind reflect.Type,
 		return nil, err
 	}
 	p.name, p.entry = f.name, f.entry
-	book.mu.Lock()
-	live := book.spots[f.entry] != nil && book.spots[f.entry].live > 0
-	book.mu.Unlock()
-	if !live {
-		if err := checkForeign(f); err != nil {
-			return nil, err
-		}
+	if err := checkUntouched(f); err != nil {
+		return nil, err
 	}
 	if !o.evenIfInlined {
 		return p, checkedInlined(f)
