@@ -36,7 +36,7 @@ static void edit_at(struct patas__edit *edit, uintptr_t address,
 
 static bool jump_to(uint8_t jump[JUMP], uintptr_t from, uintptr_t to)
 {
-    int64_t away = (int64_t)(to - (from + JUMP));
+    intptr_t away = (intptr_t)(to - (from + JUMP));
     jump[0] = NEAR;
     patas__store32(jump + 1, (uint32_t)away);
     return away == (int32_t)away;

@@ -7,18 +7,13 @@
 #include "again.h"
 #include "batch.h"
 #include "island.h"
+#include "native.h"
 #include "os.h"
 #include "pclntab.h"
 #include "prepare.h"
 #include "prologue.h"
 #include "registry.h"
 #include "thunk.h"
-
-#include <elf.h>
-
-enum {
-    THUNK_SIZE = 32
-};
 
 static struct {
     struct patas__image image;
@@ -28,7 +23,7 @@ static struct {
 
 /* ---- this program ---- */
 
-static void add_segment(const Elf64_Phdr *phdr, uint64_t bias)
+static void add_segment(const NATIVE(Phdr) * phdr, uint64_t bias)
 {
     struct patas__image *image = &go.image;
     if (image->segment_count == PATAS__SEGMENTS_MAX)
@@ -44,13 +39,27 @@ static void add_segment(const Elf64_Phdr *phdr, uint64_t bias)
                                 .writable = phdr->p_flags & PF_W};
 }
 
+static bool read_heads(void)
+{
+    struct patas__gofunc func;
+    for (uint32_t i = 0; i < go.tab.functions; i++) {
+        if (!patas__pclntab_func(&go.tab, i, &func))
+            continue;
+        size_t size = (size_t)(func.end - func.entry);
+        const uint8_t *bytes = patas__image_bytes(&go.image, func.entry, size);
+        if (bytes && patas__go_thunk_learn(bytes, size))
+            return true;
+    }
+    return false;
+}
+
 static bool read_program(void)
 {
     enum {
         AT_PHDR_ = 3,
         AT_PHNUM_ = 5
     };
-    const Elf64_Phdr *phdrs = (const Elf64_Phdr *)patas__os_auxv(AT_PHDR_);
+    const NATIVE(Phdr) *phdrs = (const NATIVE(Phdr) *)patas__os_auxv(AT_PHDR_);
     uintptr_t count = patas__os_auxv(AT_PHNUM_);
     uint64_t bias = 0;
     if (!phdrs || count > 256)
@@ -63,7 +72,7 @@ static bool read_program(void)
     for (uintptr_t i = 0; i < count; i++)
         if (phdrs[i].p_type == PT_LOAD && phdrs[i].p_flags & PF_R)
             add_segment(&phdrs[i], bias);
-    return patas__pclntab_find(&go.image, &go.tab);
+    return patas__pclntab_find(&go.image, &go.tab) && read_heads();
 }
 
 static void tell_func(struct patas__go_call *call,
@@ -211,7 +220,7 @@ static void op_shape(struct patas__go_call *call)
     call->out[0] = head.trouble;
     call->out[1] = head.shape;
     call->out[2] = head.body_end - func.entry;
-    call->out[3] = head.enters;
+    call->out[3] = head.calls;
     call->out[4] = head.again;
     call->out[5] = head.again_size;
     call->out[6] = head.padding;
@@ -250,17 +259,42 @@ static bool any_generic(uint64_t target)
     return false;
 }
 
+enum {
+    LEA = 0x8d,
+    STORE = 0x89
+};
+
+/* What lea loads is the dictionary where it is then stored as an argument. */
+static void dictionary_386(const uint8_t *bytes, const struct patas__insn *insn,
+                           uint32_t loaded[8], uint64_t out[8])
+{
+    const uint8_t *modrm = bytes + insn->modrm_at;
+    unsigned reg = *modrm >> 3 & 7u, mod = *modrm >> 6;
+    uint32_t offset = mod == 1   ? modrm[2]
+                      : mod == 2 ? patas__load32(modrm + 2)
+                                 : 0;
+    if (bytes[insn->opcode_at] == LEA) {
+        loaded[reg] = (*modrm & 0xc7) == 5 ? patas__load32(modrm + 1) : 0;
+        return;
+    }
+    if ((*modrm & 7) != 4 || mod == 3 || modrm[1] != 0x24 || !loaded[reg])
+        return;
+    out[1] = loaded[reg];
+    out[2] = offset / 4;
+    loaded[reg] = 0;
+}
+
 /*
  * A generic function as a value is a wrapper that adds a dictionary and calls
  * the code that all types of one shape share:
  *
  *     lea dictionary(%rip), %reg;  call shape
+ *
+ *     lea dictionary, %reg;  mov %reg, offset(%esp);  call shape      386
  */
 static void op_generic(struct patas__go_call *call)
 {
-    enum {
-        LEA = 0x8d
-    };
+    uint32_t dictionary[8] = {0};
     struct patas__gofunc func;
     struct patas__insn insn;
     uint64_t at = call->in[0];
@@ -280,7 +314,11 @@ static void op_generic(struct patas__go_call *call)
             call->out[0] = insn.target;
             return;
         }
-        if (insn.has_operand && bytes[insn.opcode_at] == LEA) {
+        if (bytes[insn.opcode_at] != LEA && bytes[insn.opcode_at] != STORE)
+            continue;
+        if (go.image.isa->pointer_size == 4)
+            dictionary_386(bytes, &insn, dictionary, call->out);
+        else if (insn.has_operand) {
             call->out[1] = insn.operand;
             call->out[2] =
                 (bytes[insn.modrm_at] >> 3 & 7u) | (insn.rex & 4 ? 8u : 0u);
@@ -359,8 +397,10 @@ static bool may_fault(const uint8_t *bytes, uint64_t address, unsigned moved)
             return true;
         uint8_t opcode = bytes[at + insn.opcode_at];
         uint8_t modrm = bytes[at + insn.modrm_at];
-        bool memory = insn.modrm_at && modrm < 0xc0 && opcode != 0x8d;
-        if (memory && pushed && (modrm & 7) != SP_BASE)
+        bool memory = insn.modrm_at && modrm < 0xc0 && opcode != LEA;
+        bool stack = (modrm & 7) == SP_BASE &&
+                     (bytes[at + insn.modrm_at + 1] & 7) == SP_BASE;
+        if (memory && pushed && !stack)
             return true;
         pushed |= opcode >= 0x50 && opcode <= 0x57 && !insn.modrm_at;
         pushed |= insn.modrm_at && modrm >= 0xc0 && (modrm & 7) == SP_BASE &&

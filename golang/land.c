@@ -6,12 +6,13 @@
  */
 #include "land.h"
 
+#include "isa.h"
 #include "os.h"
 
 enum {
     UNIT = 65536,
     UNITS = 512,
-    CODE = 14, /* ff 25 0, 8 bytes of address */
+    CODE = 14, /* ff 25 0, 8 bytes of address; 386: less */
     NO_MEMORY = 12
 };
 
@@ -33,7 +34,7 @@ static bool taken(unsigned unit, uintptr_t at)
 
 static bool reaches(uintptr_t origin, uintptr_t to)
 {
-    int64_t away = (int64_t)(to - origin);
+    intptr_t away = (intptr_t)(to - origin);
     return away == (int32_t)away;
 }
 
@@ -92,10 +93,14 @@ static uintptr_t place_new(uintptr_t origin, uint32_t kept, unsigned count)
 static int fill(uintptr_t at, uintptr_t to)
 {
     uint8_t code[CODE] = {0xff, 0x25}; /* jmp *0(%rip) */
+    const struct patas__isa *isa = patas__isa_host();
     int fd, err = patas__os_mem_open(&fd);
     if (err)
         return err;
-    patas__store64(code + 6, to);
+    if (isa->pointer_size == 4) /* reaches everything by itself */
+        isa->put_jump(code, at, to);
+    else
+        patas__store64(code + 6, to);
     err = patas__os_mem_write(fd, at, code, sizeof code);
     patas__os_close(fd);
     return err;

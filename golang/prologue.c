@@ -25,21 +25,32 @@ static bool insn_at(const struct text *text, uint64_t offset,
 }
 
 /* cmp 16(%r14), %rsp or %r12; the same against %rcx in assembly functions,
- * which load the goroutine from thread-local storage first. */
+ * which load the goroutine from thread-local storage first, as all do on 386:
+ * cmp 8(%ecx), %esp or %eax. */
 static bool checks_stack(const struct text *text,
                          const struct patas__insn *insn)
 {
-    static const uint8_t forms[4][4] = {{0x49, 0x3b, 0x66, 0x10},
-                                        {0x4d, 0x3b, 0x66, 0x10},
-                                        {0x48, 0x3b, 0x61, 0x10},
-                                        {0x4c, 0x3b, 0x61, 0x10}};
-    if (insn->length != 4)
-        return false;
+    static const struct {
+        uint8_t pointer_size, length, bytes[4];
+    } forms[] = {
+        {8, 4, {0x49, 0x3b, 0x66, 0x10}}, {8, 4, {0x4d, 0x3b, 0x66, 0x10}},
+        {8, 4, {0x48, 0x3b, 0x61, 0x10}}, {8, 4, {0x4c, 0x3b, 0x61, 0x10}},
+        {4, 3, {0x3b, 0x61, 0x08}},       {4, 3, {0x3b, 0x41, 0x08}},
+    };
     const uint8_t *bytes = text->bytes + (insn->address - text->entry);
-    for (unsigned i = 0; i < 4; i++)
-        if (!memcmp(bytes, forms[i], 4))
+    for (unsigned i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (text->isa->pointer_size == forms[i].pointer_size &&
+            insn->length == forms[i].length &&
+            !memcmp(bytes, forms[i].bytes, insn->length))
             return true;
     return false;
+}
+
+/* Position-independent code for 386 loads by a PC that it does not need. */
+static bool asks_pc(const struct text *text, const struct patas__insn *insn)
+{
+    return text->isa->pointer_size == 4 && insn->flow == PATAS__FLOW_CALL &&
+           insn->address == text->entry;
 }
 
 static bool below_or_equal(const struct text *text,
@@ -68,7 +79,7 @@ static uint64_t grow_block(const struct text *text)
         checked = checks_stack(text, &insn);
         /* The large frame's `jb`, against wrapping around, goes there too. */
         if (!checked && insn.flow != PATAS__FLOW_NEXT &&
-            insn.flow != PATAS__FLOW_BRANCH)
+            insn.flow != PATAS__FLOW_BRANCH && !asks_pc(text, &insn))
             return 0;
     }
     return 0;
@@ -111,18 +122,19 @@ static uint64_t without_padding(const struct text *text)
     return size;
 }
 
-/* Every branch that comes back to the first bytes; false if the body can't be
- * read. `*calls` tells whether it calls anybody. */
-static bool read_body(const struct text *text, uint64_t size,
-                      struct patas__go_head *head, bool *calls)
+/* Every branch that comes back to the first bytes, and whether it calls
+ * anybody; false if the body can't be read. `grow` is where its last block
+ * begins. */
+static bool read_body(const struct text *text, uint64_t size, uint64_t grow,
+                      struct patas__go_head *head)
 {
     struct patas__insn insn;
-    *calls = false;
     for (uint64_t at = 0; at < size; at += insn.length) {
         head->trouble = text->entry + at;
         if (!insn_at(text, at, &insn))
             return false;
-        *calls |= insn.flow == PATAS__FLOW_CALL;
+        head->calls |= insn.flow == PATAS__FLOW_CALL &&
+                       !(grow && (at >= grow || asks_pc(text, &insn)));
         if (insn.has_target && insn.flow != PATAS__FLOW_CALL &&
             text->entry + at != head->again && insn.target - text->entry < 32)
             head->enters |= 1u << (insn.target - text->entry);
@@ -134,7 +146,6 @@ void patas__go_head(const struct patas__isa *isa, const uint8_t *bytes,
                     uint64_t size, uint64_t entry, struct patas__go_head *head)
 {
     struct text text = {isa, bytes, size, entry};
-    bool calls;
     *head =
         (struct patas__go_head){.shape = PATAS__GO_UNKNOWN, .trouble = entry};
     if (!size)
@@ -143,9 +154,9 @@ void patas__go_head(const struct patas__isa *isa, const uint8_t *bytes,
     uint64_t grow = grow_block(&text);
     if (grow && !read_block(&text, grow, head))
         return;
-    if (!read_body(&text, head->body_end - entry, head, &calls))
+    if (!read_body(&text, head->body_end - entry, grow, head))
         return;
-    head->shape = grow    ? PATAS__GO_CHECKED
-                  : calls ? PATAS__GO_NOSPLIT
-                          : PATAS__GO_LEAF;
+    head->shape = grow          ? PATAS__GO_CHECKED
+                  : head->calls ? PATAS__GO_NOSPLIT
+                                : PATAS__GO_LEAF;
 }

@@ -28,6 +28,7 @@ enum patas__go_shape {
 struct patas__go_head {
     uint8_t shape;      /* enum patas__go_shape */
     uint8_t again_size; /* bytes of the jump at `again`: 2 or 5 */
+    bool calls;         /* others than who grows the stack */
     uint64_t again;     /* of a CHECKED one: the block's jump to the entry */
     uint64_t last;      /* the instruction in front of it */
     uint64_t padding;   /* bytes of CC right behind that jump, within reach */

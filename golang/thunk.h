@@ -22,6 +22,12 @@
  * entry, and so are the flags (cmd/compile/abi-internal.md). A part is there
  * if its bit in the kind is. All that it compares is in slots.
  *
+ * On 386 (thunk_386.c) arguments are on the stack, the context is in edx, the
+ * goroutine behind gs, and all other registers are free: when and record are
+ * asked by eax and go on at ecx. Numbers have 32 bits there, so a counter stops
+ * before it would begin anew; that of a step runs in a circle instead, from
+ * `first` on, `limit` calls long. Nothing is dropped.
+ *
  * A thunk belongs to one entry for good, so whoever is in it late finds a
  * replacement of the right type.
  */
@@ -31,7 +37,8 @@
 #include "bytes.h"
 
 enum patas__go_kind {
-    PATAS__GO_KEY = 1,       /* bits 8 to 11: the register's number */
+    PATAS__GO_KEY = 1,       /* bits 8 to 11: the register's number; on 386
+                                the argument's, in words, or 15 for edx */
     PATAS__GO_GOROUTINE = 2, /* bits 32 to 63: offset of labels in runtime.g */
     PATAS__GO_DROP = 4,      /* bits 12 to 15: which integer argument, bits 16
                                 to 19: of how many */
@@ -75,10 +82,25 @@ struct patas__go_thunk {
     uint8_t code[PATAS__GO_THUNK_MAX];
     unsigned size;
     uint16_t at[PATAS__GO_FIELDS]; /* 0 = none */
+    /* Fields that lead to a place in the thunk itself. */
+    struct {
+        uint16_t field, to;
+    } back[2];
+    unsigned backs;
 };
 
+/* What differs by the architecture. */
 PATAS__HIDDEN void patas__go_thunk(uint64_t kind,
                                    struct patas__go_thunk *thunk);
+
+/* Makes a field, which will be at `at`, name `slot`; and what it names. */
+PATAS__HIDDEN void patas__go_thunk_name(uint8_t *field, uintptr_t at,
+                                        uintptr_t slot);
+PATAS__HIDDEN uintptr_t patas__go_thunk_named(uintptr_t at);
+
+/* Thunks have to know where a thread keeps its goroutine, and functions tell by
+ * their first bytes: false where these do not, and one more is needed. */
+PATAS__HIDDEN bool patas__go_thunk_learn(const uint8_t *bytes, size_t size);
 
 /* One near `entry`, its slots made; 0 or ENOMEM. */
 PATAS__HIDDEN int patas__go_thunk_make(uintptr_t entry, uint64_t kind,
