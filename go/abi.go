@@ -5,17 +5,11 @@ package patas
 import "reflect"
 
 /*
-Where Go puts arguments on amd64: cmd/compile/abi-internal.md. Nine integer and
-fifteen floating-point registers; what does not fit as a whole goes to the
-stack; every argument in registers has a place in the caller's frame to be
-spilled to.
+Where Go puts arguments: cmd/compile/abi-internal.md. There are so many integer
+and floating-point registers; what does not fit as a whole goes to the stack;
+every argument in registers has a place in the caller's frame to be spilled to.
+On 386 there are no registers, and all is on the stack.
 */
-
-const (
-	integerRegisters = 9
-	floatRegisters   = 15
-	wordSize         = 8
-)
 
 // layout says where the arguments of a function are.
 type layout struct {
@@ -102,37 +96,4 @@ func layoutOf(kind reflect.Type) layout {
 	args, results := assigned(kind)
 	return layout{args.ints, results.stack > 0, args.stack > 0,
 		results.stack + align(args.spill, wordSize)}
-}
-
-// pointersOf is the bit set of the integer registers that hold pointers, of a
-// function whose arguments are all in registers.
-func pointersOf(kind reflect.Type) uint64 {
-	var set uint64
-	n := 0
-	for i := 0; i < kind.NumIn(); i++ {
-		set, n = addPointers(kind.In(i), set, n)
-	}
-	return set
-}
-
-func addPointers(t reflect.Type, set uint64, n int) (uint64, int) {
-	switch t.Kind() {
-	case reflect.Struct:
-		for i := 0; i < t.NumField(); i++ {
-			set, n = addPointers(t.Field(i).Type, set, n)
-		}
-		return set, n
-	case reflect.Array:
-		if t.Len() == 1 {
-			set, n = addPointers(t.Elem(), set, n)
-		}
-		return set, n
-	case reflect.Interface: // the first word is no pointer to the collector
-		return set | 2<<n, n + 2
-	case reflect.String, reflect.Slice, reflect.Pointer, reflect.Map,
-		reflect.Chan, reflect.Func, reflect.UnsafePointer:
-		set |= 1 << n
-	}
-	ints, _, _ := parts(t)
-	return set, n + ints
 }

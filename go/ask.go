@@ -19,50 +19,9 @@ target keeps no pointer to it; so it must never be on the heap, where the
 runtime doesn't follow it when the stack moves. reflect.MakeFunc and all that is
 built on it puts it there. Here pointers go from their registers to variables
 of a Go function, and back (engine_amd64.s, asks): the compiler tells the
-runtime of those, whatever function it is that they are arguments of.
+runtime of those, whatever function it is that they are arguments of. On 386
+they come from the stack's words and go back there (engine_386.s).
 */
-
-// question is what a thunk leads to: like a func value, in assembly.
-type question struct {
-	code     uintptr // asks
-	answerer unsafe.Pointer
-	pointers uint64 // bit set of the integer registers that hold pointers
-	made     uint32 // 1, for the race detector: all that it leads to is older
-}
-
-// rawWords are in assembly's frame: what is in registers and is no pointer.
-type rawWords struct {
-	ints   [integerRegisters]uintptr
-	floats [floatRegisters]uint64
-	answer bool
-}
-
-// registerWords are a call's arguments. It must stay on the stack.
-type registerWords struct {
-	pointers [integerRegisters]unsafe.Pointer
-	ints     [integerRegisters]uintptr
-	floats   [floatRegisters]uint64
-}
-
-// answerer is what asks calls: pointers in registers, the rest by raw.
-type answerer = func(p0, p1, p2, p3, p4, p5, p6, p7, p8 unsafe.Pointer,
-	raw *rawWords, context unsafe.Pointer) (
-	q0, q1, q2, q3, q4, q5, q6, q7, q8, c unsafe.Pointer)
-
-// answering makes one. The answer is Go code's, which r is handed to.
-func answering(answer func(r *registerWords) bool) answerer {
-	return func(p0, p1, p2, p3, p4, p5, p6, p7, p8 unsafe.Pointer,
-		raw *rawWords, context unsafe.Pointer) (
-		q0, q1, q2, q3, q4, q5, q6, q7, q8, c unsafe.Pointer) {
-		r := registerWords{ints: raw.ints, floats: raw.floats,
-			pointers: [integerRegisters]unsafe.Pointer{
-				p0, p1, p2, p3, p4, p5, p6, p7, p8}}
-		raw.answer = answer((*registerWords)(noescape(unsafe.Pointer(&r))))
-		return r.pointers[0], r.pointers[1], r.pointers[2], r.pointers[3],
-			r.pointers[4], r.pointers[5], r.pointers[6], r.pointers[7],
-			r.pointers[8], context
-	}
-}
 
 // noescape hides from the compiler that p goes where it can't look, so that
 // what p points to stays on the stack. No stack moves where nothing is called.
@@ -73,10 +32,10 @@ func noescape(p unsafe.Pointer) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Pointer(&x))
 }
 
-func (p *patch) put(field int, kind, pointers uint64,
-	answer func(r *registerWords) bool) {
-	q := &question{code: asksPC(), pointers: pointers}
-	by := answering(func(r *registerWords) bool {
+func (p *patch) put(field int, kind uint64, at places,
+	answer func(r *argumentWords) bool) {
+	q := &question{code: asksPC(), places: at}
+	by := answering(func(r *argumentWords) bool {
 		atomic.LoadUint32(&q.made)
 		return answer(r)
 	})
@@ -90,10 +49,10 @@ func (p *patch) put(field int, kind, pointers uint64,
 // tellRaceDetector lets it know that what the replacement closes over was
 // written before it is called: it has no other way to see that.
 func (p *patch) tellRaceDetector(kind reflect.Type) {
-	if raceDetector && p.kind&(kindDrop|kindWhen|kindRecord) == 0 &&
-		!layoutOf(kind).argsOnStack {
-		p.put(fieldWhen, kindWhen, pointersOf(kind),
-			func(*registerWords) bool { return true })
+	if raceDetector && !p.hidden && p.kind&(kindWhen|kindRecord) == 0 &&
+		outOfReach(kind) == "" {
+		p.put(fieldWhen, kindWhen, placesOf(kind),
+			func(*argumentWords) bool { return true })
 	}
 }
 
@@ -101,28 +60,28 @@ func (p *patch) ask(o *options, kind reflect.Type) error {
 	if o.when == nil && o.calls == nil {
 		return nil
 	}
-	if p.kind&kindDrop != 0 {
+	if p.hidden {
 		return refusal(p.name, "When and Record can't be had for a bound method "+
 			"or a generic function; look at the arguments in the replacement, "+
 			"which Wrap gives the original")
 	}
-	if layoutOf(kind).argsOnStack {
-		return refusal(p.name, "it has more arguments than go into registers, "+
-			"so neither When nor Record can look at them; do that in the "+
-			"replacement, which Wrap gives the original")
+	if reason := outOfReach(kind); reason != "" {
+		return refusal(p.name, "%s, so neither When nor Record can look at "+
+			"them; do that in the replacement, which Wrap gives the original",
+			reason)
 	}
-	pointers := pointersOf(kind)
+	at := placesOf(kind)
 	if o.when != nil {
 		if err := p.checkWhen(reflect.TypeOf(o.when), kind); err != nil {
 			return err
 		}
 		holds := (*[2]unsafe.Pointer)(unsafe.Pointer(&o.when))[1]
-		p.put(fieldWhen, kindWhen, pointers, func(r *registerWords) bool {
-			return callAsked(holds, r, pointers)
+		p.put(fieldWhen, kindWhen, at, func(r *argumentWords) bool {
+			return callAsked(holds, r, at)
 		})
 	}
 	if o.calls != nil {
-		p.put(fieldRecord, kindRecord, pointers, o.calls.recorder(kind))
+		p.put(fieldRecord, kindRecord, at, o.calls.recorder(kind))
 	}
 	return nil
 }
@@ -182,14 +141,14 @@ func (c *Calls) Reset() {
 }
 
 // recorder copies a call's arguments, out of its registers.
-func (c *Calls) recorder(kind reflect.Type) func(*registerWords) bool {
+func (c *Calls) recorder(kind reflect.Type) func(*argumentWords) bool {
 	types := make([]reflect.Type, kind.NumIn())
 	for i := range types {
 		types[i] = kind.In(i)
 	}
-	return func(r *registerWords) bool {
+	return func(r *argumentWords) bool {
 		args := make([]any, len(types))
-		at := cursor{}
+		var at cursor
 		for i, t := range types {
 			made := reflect.New(t)
 			at = r.copyArg(t, made.UnsafePointer(), at)
@@ -200,80 +159,6 @@ func (c *Calls) recorder(kind reflect.Type) func(*registerWords) bool {
 		c.mu.Unlock()
 		return true
 	}
-}
-
-// cursor is how many registers have been read.
-type cursor struct{ ints, floats int }
-
-// copyArg copies a t from registers to dst.
-func (r *registerWords) copyArg(t reflect.Type, dst unsafe.Pointer,
-	at cursor) cursor {
-	switch t.Kind() {
-	case reflect.Struct:
-		for i := 0; i < t.NumField(); i++ {
-			f := t.Field(i)
-			at = r.copyArg(f.Type, unsafe.Add(dst, f.Offset), at)
-		}
-		return at
-	case reflect.Array: // of one element, or none
-		if t.Len() == 1 {
-			at = r.copyArg(t.Elem(), dst, at)
-		}
-		return at
-	case reflect.Float32:
-		*(*uint32)(dst) = uint32(r.floats[at.floats])
-		return cursor{at.ints, at.floats + 1}
-	case reflect.Float64:
-		*(*uint64)(dst) = r.floats[at.floats]
-		return cursor{at.ints, at.floats + 1}
-	case reflect.Complex64:
-		*(*[2]uint32)(dst) = [2]uint32{uint32(r.floats[at.floats]),
-			uint32(r.floats[at.floats+1])}
-		return cursor{at.ints, at.floats + 2}
-	case reflect.Complex128:
-		*(*[2]uint64)(dst) = [2]uint64{r.floats[at.floats],
-			r.floats[at.floats+1]}
-		return cursor{at.ints, at.floats + 2}
-	}
-	at.ints += r.copyWords(t, dst, at.ints)
-	return at
-}
-
-// copyWords copies what takes integer registers from number at on, and says
-// how many.
-func (r *registerWords) copyWords(t reflect.Type, dst unsafe.Pointer,
-	at int) int {
-	switch t.Kind() {
-	case reflect.String:
-		words := struct {
-			data unsafe.Pointer
-			len  uintptr
-		}{r.pointers[at], r.ints[at+1]}
-		copyOut(t, dst, noescape(unsafe.Pointer(&words)), 0)
-		return 2
-	case reflect.Slice:
-		words := struct {
-			data     unsafe.Pointer
-			len, cap uintptr
-		}{r.pointers[at], r.ints[at+1], r.ints[at+2]}
-		copyOut(t, dst, noescape(unsafe.Pointer(&words)), 0)
-		return 3
-	case reflect.Interface:
-		words := struct {
-			of   uintptr // never on the heap (cmd/compile/internal/types)
-			data unsafe.Pointer
-		}{r.ints[at], r.pointers[at+1]}
-		copyOut(t, dst, noescape(unsafe.Pointer(&words)), 0)
-		return 2
-	case reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan,
-		reflect.UnsafePointer:
-		pointer := r.pointers[at]
-		copyOut(t, dst, noescape(unsafe.Pointer(&pointer)), 0)
-		return 1
-	}
-	number := r.ints[at]
-	copyOut(t, dst, noescape(unsafe.Pointer(&number)), 0)
-	return 1
 }
 
 // copyDepth ends what leads back to itself.

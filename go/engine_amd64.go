@@ -29,7 +29,7 @@ func asks()
 func asksPC() uintptr
 
 //go:noescape
-func callAsked(value unsafe.Pointer, r *registerWords, pointers uint64) bool
+func callAsked(value unsafe.Pointer, r *argumentWords, pointers places) bool
 
 //go:noescape
 func onStack(p unsafe.Pointer) bool

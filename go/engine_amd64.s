@@ -163,7 +163,7 @@ TEXT ·asksPC(SB), NOSPLIT, $0-8
 	MOVQ AX, ret+0(FP)
 	RET
 
-// func callAsked(value unsafe.Pointer, r *registerWords, pointers uint64) bool
+// func callAsked(value unsafe.Pointer, r *argumentWords, pointers places) bool
 //
 // Calls a func value with registers as r has them. Nothing of r is needed any
 // more once it runs; the frame is for what it spills.

@@ -20,7 +20,7 @@ func mapEngine() (uintptr, error) {
 	image := blob.Engine
 	if len(image) < 32 {
 		return 0, errors.New("patas: there is no engine for this machine yet" +
-			" (linux/amd64 only)")
+			" (linux/amd64 and linux/386 only)")
 	}
 	word := func(i int) uint32 { return binary.LittleEndian.Uint32(image[4*i:]) }
 	h := header{word(0), word(1), word(2), word(3), word(4), word(5), word(6),
@@ -37,15 +37,28 @@ func mapEngine() (uintptr, error) {
 	}
 	copy(memory, image)
 	base := uintptr(unsafe.Pointer(&memory[0]))
-	for at := h.rela; at < h.rela+h.relaSize; at += 24 { // Elf64_Rela
-		offset := binary.LittleEndian.Uint64(image[at:])
-		addend := binary.LittleEndian.Uint64(image[at+16:])
-		binary.LittleEndian.PutUint64(memory[offset:], uint64(base)+addend)
-	}
+	relocate(memory, h.rela, h.relaSize, base)
 	err = syscall.Mprotect(memory[:h.data], syscall.PROT_READ|syscall.PROT_EXEC)
 	if err != nil {
 		return 0, errors.New("patas: this process may not map code: " +
 			err.Error())
 	}
 	return base + uintptr(h.enter), nil
+}
+
+// relocate adds the base address, which is all that relocations of the image
+// ask for: each is an Elf64_Rela or an Elf32_Rel.
+func relocate(memory []byte, at, size uint32, base uintptr) {
+	order := binary.LittleEndian
+	for end := at + size; at < end; {
+		if wordSize == 8 {
+			to, addend := order.Uint64(memory[at:]), order.Uint64(memory[at+16:])
+			order.PutUint64(memory[to:], uint64(base)+addend)
+			at += 24
+			continue
+		}
+		word := memory[order.Uint32(memory[at:]):]
+		order.PutUint32(word, uint32(base)+order.Uint32(word))
+		at += 8
+	}
 }

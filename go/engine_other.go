@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-//go:build !linux || !amd64
+//go:build !linux || (!amd64 && !386)
 
 package patas
 
@@ -18,6 +18,6 @@ func withTypePC() uintptr { return 0 }
 
 func asksPC() uintptr { return 0 }
 
-func callAsked(unsafe.Pointer, *registerWords, uint64) bool { return false }
+func callAsked(unsafe.Pointer, *argumentWords, places) bool { return false }
 
 func onStack(unsafe.Pointer) bool { return false }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -183,7 +184,9 @@ func TestByName(t *testing.T) {
 	}
 	_, err := patas.TryByName[func(*account, string) int](
 		"github.com/patas-dev/patas/go_test.(*account).add")
-	wants(t, err, "arguments take 16 bytes, and should take 24")
+	wants(t, err, map[int]string{
+		32: "arguments take 12 bytes, and should take 16",
+		64: "arguments take 16 bytes, and should take 24"}[strconv.IntSize])
 	_, err = patas.TryByName[func()]("no/such.Thing")
 	wants(t, err, "no function of that name is in this program")
 }
@@ -474,13 +477,17 @@ func TestWhenAndRecordAreRefused(t *testing.T) {
 	_, err = patas.TryReplace((&account{}).add, func(int) int { return 0 },
 		patas.When(func(int) bool { return true }))
 	wants(t, err, "bound method")
-	_, err = patas.TryReplace(onStack, patas.Returns[func([4]int, string,
-		...any) [2]string](), patas.When(func([4]int, string, ...any) bool {
-		return true
-	}))
-	wants(t, err, "more arguments than go into registers")
+	_, err = patas.TryReplace(wide, func([25]int) {},
+		patas.When(func([25]int) bool { return true }))
+	wants(t, err, map[int]string{
+		32: "its arguments take more than 96 bytes, so neither When nor",
+		64: "more arguments than go into registers, so neither When nor",
+	}[strconv.IntSize])
 	patas.RestoreAll()
 }
+
+//go:noinline
+func wide(a [25]int) { use(make([]byte, a[0])) }
 
 // A goroutine that was there before sees what the replacement closes over.
 func TestReplacementIsNoDataRace(t *testing.T) {

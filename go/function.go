@@ -2,7 +2,10 @@
 
 package patas
 
-import "unsafe"
+import (
+	"sync"
+	"unsafe"
+)
 
 const flagAssembly = 4 // function.flag: the body is in assembly
 
@@ -91,15 +94,25 @@ const (
 type shape struct {
 	kind    int
 	size    int // without padding
+	calls   bool
 	trouble uintptr
 }
 
+// shapes remembers them: the way back from a grown stack stays changed, and a
+// function is not read any more then.
+var shapes sync.Map // of the entry
+
 func shapeAt(entry uintptr) shape {
-	c := ask(opShape, uint64(entry))
-	if c.status != 0 {
-		return shape{kind: shapeUnknown, trouble: entry}
+	if known, ok := shapes.Load(entry); ok {
+		return known.(shape)
 	}
-	return shape{int(c.out[1]), int(c.out[2]), uintptr(c.out[0])}
+	c := ask(opShape, uint64(entry))
+	s := shape{int(c.out[1]), int(c.out[2]), c.out[3] != 0, uintptr(c.out[0])}
+	if c.status != 0 {
+		s = shape{kind: shapeUnknown, trouble: entry}
+	}
+	shapes.Store(entry, s)
+	return s
 }
 
 func calledDirectly(entry uintptr) bool {

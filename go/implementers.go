@@ -12,7 +12,7 @@ import (
 A method of an interface has no body: a call of it goes to where the table of
 the value's type leads. So every type of this program is looked at, and the
 method of each that implements the interface is replaced. Those get the pointer
-in the interface alone; engine_amd64.s, withType, adds its other word.
+in the interface alone; withType, in assembly, adds its other word.
 */
 
 // Implementers is a method of an interface, replaced in all types.
@@ -123,10 +123,11 @@ func (i *Implementers) find(f function, kind reflect.Type,
 		return refusal(f.name, "it is no method of an interface, as "+
 			"io.Reader.Read is")
 	}
-	l := layoutOf(kind)
-	if _, ok := kind.In(0).MethodByName(name); !ok || l.onStack {
-		return refusal(f.name, "an interface's method has to be exported, with "+
-			"all arguments and results in registers")
+	if _, ok := kind.In(0).MethodByName(name); !ok {
+		return refusal(f.name, "an interface's method has to be exported")
+	}
+	if reason := outOfShift(kind); reason != "" {
+		return refusal(f.name, "%s", reason)
 	}
 	var o options
 	for _, opt := range opts {
@@ -174,14 +175,10 @@ func implementer(f function, t, kind reflect.Type,
 	}
 	holder := reflect.New(kind.In(0))
 	holder.Elem().Set(reflect.Zero(t))
-	adapter := &struct {
-		code  uintptr
-		value unsafe.Pointer
-		other unsafe.Pointer
-	}{withTypePC(), replacement, *(*unsafe.Pointer)(holder.UnsafePointer())}
 	p := &patch{name: f.name, entry: f.entry, values: new([fields]uint64),
-		original:    &originalValue{originalPC(), 0, nil},
-		replacement: unsafe.Pointer(adapter), where: caller()}
+		original: &originalValue{code: originalPC()},
+		replacement: typed(kind, replacement,
+			*(*unsafe.Pointer)(holder.UnsafePointer())), where: caller()}
 	if err := p.choose(o, kind); err != nil {
 		return nil, err
 	}

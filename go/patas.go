@@ -25,13 +25,6 @@ type Patch[F any] struct {
 	p *patch
 }
 
-// originalValue is what a func value of an original points to.
-type originalValue struct {
-	code    uintptr // a function that the runtime knows: engine_amd64.s
-	address uintptr // where it jumps; the engine writes it
-	context unsafe.Pointer
-}
-
 // patch is the part of Patch that is of no type.
 type patch struct {
 	name        string
@@ -39,6 +32,7 @@ type patch struct {
 	kind        uint64 // of the thunk
 	values      *[fields]uint64
 	held        unsafe.Pointer // the receiver that the thunk compares
+	hidden      bool           // an argument that the type does not have
 	asked       []*question    // that the thunk leads to
 	counter     uintptr        // of the engine's memory
 	counted     int
@@ -203,7 +197,7 @@ func resolve(target unsafe.Pointer, kind reflect.Type,
 			"the program's function table does not know it")
 	}
 	p := &patch{name: f.name, target: target, values: new([fields]uint64),
-		original: &originalValue{originalPC(), 0, target}}
+		original: &originalValue{code: originalPC(), context: target}}
 	err := checkName(f)
 	switch {
 	case err != nil:
@@ -238,6 +232,8 @@ func resolve(target unsafe.Pointer, kind reflect.Type,
 }
 
 func (p *patch) install() error {
+	p.adapt()
+	shapeAt(p.entry)
 	c := &call{op: opReplace}
 	c.in[0], c.in[3] = uint64(p.entry), p.kind
 	c.point(1, 0, p.replacement)

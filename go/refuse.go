@@ -160,8 +160,8 @@ func checkInlined(f function, s shape) error {
 			adviceInlined)
 	}
 	const small = 64 // bytes; what folds away entirely is smaller
-	if s.kind == shapeLeaf && s.size <= small && !builtWithoutInlining() &&
-		!calledDirectly(f.entry) {
+	if (s.kind == shapeLeaf || s.kind == shapeChecked) && !s.calls &&
+		s.size <= small && !builtWithoutInlining() && !calledDirectly(f.entry) {
 		return refusal(f.name, "it may have been inlined away: it is small, "+
 			"and no direct call of it is left in this program; %s, or say "+
 			"patas.EvenIfInlined", adviceInlined)
@@ -187,6 +187,14 @@ func listed(places []place, count int) string {
 	return text
 }
 
+// ownName is this package's, in function names.
+const ownName = "github.com/patas-dev/patas/go"
+
+// inlinable is inlined where functions of this package are.
+func inlinable(n int) int { return n ^ 0x5a }
+
+var inlinableSink int
+
 var buildOnce sync.Once
 var buildWithoutInlining bool
 
@@ -201,6 +209,13 @@ func builtWithoutInlining() bool {
 		for _, setting := range info.Settings {
 			if setting.Key != "-gcflags" {
 				continue
+			}
+			// Of several, the go command tells the last one only. Where that
+			// is not about us, look at what became of this package.
+			if setting.Value == "runtime=" {
+				inlinableSink = inlinable(len(info.Settings))
+				_, count := inlinedAt(ownName+".inlinable", 1)
+				buildWithoutInlining = count == 0
 			}
 			flags := strings.TrimPrefix(setting.Value, "all=")
 			if flags == setting.Value {

@@ -24,10 +24,6 @@ var scopes struct {
 	ours   map[uintptr]context.Context // label sets that are scopes
 }
 
-// goroutineWords is how much of runtime.g is looked at: it is larger in every
-// release, and the labels are not at its end.
-const goroutineWords = 48
-
 func snapshot(g uintptr) (words [goroutineWords]uintptr) {
 	for i := range words {
 		words[i] = load(g + uintptr(i)*unsafe.Sizeof(g))

@@ -13,35 +13,9 @@ Some code takes one integer argument more than the type that the user names:
 the dictionary of a generic function, the receiver of a bound method. The thunk
 drops it on the way to the replacement, and engine_amd64.s adds it on the way
 to the original. Both move registers only, so all that is in registers may be
-anything, and what is on the stack is refused.
+anything, and what is on the stack is refused. On 386, engine_386.s does both
+and copies the arguments and results, of which there may be so many.
 */
-
-// extra makes p's code one that takes the integer argument number at more.
-func (p *patch) extra(kind reflect.Type, at int, value uintptr) error {
-	l := layoutOf(kind)
-	if l.onStack || l.ints+1 > integerRegisters {
-		return refusal(p.name, "it has more arguments or results than go into "+
-			"registers, and one more is hidden")
-	}
-	p.kind |= kindKey | kindDrop | uint64(registers[at])<<8 |
-		uint64(at)<<12 | uint64(l.ints+1)<<16
-	p.values[fieldKey] = uint64(value)
-	p.original.code = insertPC(at)
-	p.original.context = *(*unsafe.Pointer)(unsafe.Pointer(&value))
-	return nil
-}
-
-// registers are the numbers of the integer registers, in the arguments' order.
-var registers = [integerRegisters]int{0, 3, 1, 7, 6, 8, 9, 10, 11}
-
-func registerIndex(number uint64) int {
-	for i, r := range registers {
-		if r == int(number) {
-			return i
-		}
-	}
-	return -1
-}
 
 // withoutTypes leaves out what stands in brackets: F[int] runs F[go.shape.int].
 func withoutTypes(name string) string {
@@ -60,7 +34,7 @@ func (p *patch) generic(f function, kind reflect.Type) (function, error) {
 	}
 	c := ask(opGeneric, uint64(f.entry))
 	code, ok := functionAt(uintptr(c.out[0]))
-	at := registerIndex(c.out[2])
+	at := argumentIndex(c.out[2])
 	if c.status != 0 || !ok || code.entry != uintptr(c.out[0]) ||
 		withoutTypes(code.name) != withoutTypes(f.name) || c.out[1] == 0 ||
 		at < 0 {

@@ -21,7 +21,12 @@ ask.go tells how they outlive that.
 func Nth(n int) Option { return NthTo(n, n) }
 
 // NthFrom replaces the nth call and all after it.
-func NthFrom(n int) Option { return NthTo(n, math.MaxInt) }
+func NthFrom(n int) Option {
+	return func(o *options) {
+		NthTo(n, math.MaxInt)(o)
+		o.values[fieldSpan] = math.MaxUint64 - o.values[fieldFirst]
+	}
+}
 
 // NthTo replaces the calls from first to last.
 func NthTo(first, last int) Option {
@@ -46,6 +51,9 @@ func Every(first, step int) Option {
 		o.kind |= kindStep | shift<<20
 		o.values[fieldInverse] = inverse(uint64(step) >> shift)
 		o.values[fieldLimit] = math.MaxUint64 / uint64(step)
+		if wordSize == 4 {
+			o.values[fieldLimit] = uint64(step)
+		}
 	}
 }
 
@@ -69,21 +77,27 @@ func Times(n int) Option {
 }
 
 // Count counts the calls that run the replacement, for Patch.Count.
-func Count() Option { return Times(math.MaxInt) }
+func Count() Option {
+	return func(o *options) {
+		Times(math.MaxInt)(o)
+		o.values[fieldTimes] = math.MaxUint64
+	}
+}
 
 // Probability replaces a call with that chance, 0 to 1. The same seed chooses
 // the same ones of a sequence of calls.
 func Probability(chance float64, seed int64) Option {
 	return func(o *options) {
 		o.check(chance >= 0 && chance <= 1, "a probability is from 0 to 1")
+		if chance == 1 {
+			return
+		}
 		o.kind |= kindChance
 		o.values[fieldDraws] = uint64(seed) * 0xbf58476d1ce4e5b9
 		o.values[fieldMix1] = 0x9e3779b97f4a7c15
 		o.values[fieldMix2] = 0x94d049bb133111eb
-		o.values[fieldThreshold] = math.MaxUint64
-		if chance < 1 {
-			o.values[fieldThreshold] = uint64(chance * (1 << 63) * 2)
-		}
+		threshold := uint64(chance * (1 << 63) * 2)
+		o.values[fieldThreshold] = threshold >> (64 - 8*wordSize)
 	}
 }
 
@@ -174,8 +188,7 @@ func (p *patch) choose(o *options, kind reflect.Type) error {
 	}
 	p.kind |= kindKey
 	if o.onlyClosure {
-		const contextRegister = 2 // rdx
-		p.kind |= contextRegister << 8
+		p.kind |= contextKey << 8
 		p.values[fieldKey] = uint64(uintptr(p.target))
 		return nil
 	}
@@ -199,9 +212,12 @@ func (p *patch) count() int {
 	if p.counter == 0 || p.restored {
 		return p.counted
 	}
-	n := *(*uint64)(*(*unsafe.Pointer)(unsafe.Pointer(&p.counter)))
+	n := uint64(*(*uintptr)(*(*unsafe.Pointer)(unsafe.Pointer(&p.counter))))
 	if n > p.values[fieldTimes] {
 		n = p.values[fieldTimes]
+	}
+	if n > math.MaxInt {
+		n = math.MaxInt
 	}
 	return int(n)
 }

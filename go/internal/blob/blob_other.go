@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-//go:build !linux || !amd64
+//go:build !linux || (!amd64 && !386)
 
 package blob
 
