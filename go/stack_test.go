@@ -84,7 +84,7 @@ func (b *box[T]) larger(n manyTexts, s string) string {
 //go:noinline
 func (l largeBox[T]) of(n int) string {
 	use([]byte{1})
-	return fmt.Sprint(l.v, n)
+	return fmt.Sprint(l.v, n, l.l[19])
 }
 
 type largeBox[T any] struct {
