@@ -69,42 +69,100 @@ static void poke(uint64_t at, const void *bytes, size_t size)
 }
 
 /* A system call of the stopped child's, made where it stands. */
+static const uint8_t system_code[] = {
+#ifdef __x86_64__
+    0x0f, 0x05, 0xcc /* syscall; int3 */
+#else
+    0xcd, 0x80, 0xcc /* int $0x80; int3 */
+#endif
+};
+
+#ifdef __x86_64__
+static uint64_t place(const struct user_regs_struct *regs)
+{
+    return regs->rip;
+}
+
+static uint64_t result(const struct user_regs_struct *regs)
+{
+    return regs->rax;
+}
+
+static void aim(struct user_regs_struct *regs, uint64_t number,
+                const uint64_t args[6])
+{
+    regs->rax = number;
+    regs->rdi = args[0];
+    regs->rsi = args[1];
+    regs->rdx = args[2];
+    regs->r10 = args[3];
+    regs->r8 = args[4];
+    regs->r9 = args[5];
+    regs->orig_rax = UINT64_MAX; /* no restart */
+}
+#else
+static uint64_t place(const struct user_regs_struct *regs)
+{
+    return (uint32_t)regs->eip;
+}
+
+static uint64_t result(const struct user_regs_struct *regs)
+{
+    return (uint64_t)(int64_t)regs->eax;
+}
+
+static void aim(struct user_regs_struct *regs, uint64_t number,
+                const uint64_t args[6])
+{
+    regs->eax = (long)number;
+    regs->ebx = (long)args[0];
+    regs->ecx = (long)args[1];
+    regs->edx = (long)args[2];
+    regs->esi = (long)args[3];
+    regs->edi = (long)args[4];
+    regs->ebp = (long)args[5];
+    regs->orig_eax = -1; /* no restart */
+}
+#endif
+
 static uint64_t system_call(uint64_t number, uint64_t a, uint64_t b, uint64_t c,
                             uint64_t d, uint64_t e)
 {
-    static const uint8_t code[] = {0x0f, 0x05, 0xcc}; /* syscall; int3 */
+    const uint64_t args[6] = {a, b, c, d, e, 0};
     struct user_regs_struct was, regs;
-    uint8_t saved[sizeof code];
+    uint8_t saved[sizeof system_code];
     int status;
     need(!ptrace(PTRACE_GETREGS, child, 0, &was), "registers");
-    peek(was.rip, saved, sizeof saved);
-    poke(was.rip, code, sizeof code);
+    peek(place(&was), saved, sizeof saved);
+    poke(place(&was), system_code, sizeof saved);
     regs = was;
-    regs.rax = number;
-    regs.rdi = a;
-    regs.rsi = b;
-    regs.rdx = c;
-    regs.r10 = d;
-    regs.r8 = e;
-    regs.r9 = 0;
-    regs.orig_rax = UINT64_MAX; /* no restart */
+    aim(&regs, number, args);
     need(!ptrace(PTRACE_SETREGS, child, 0, &regs) &&
              !ptrace(PTRACE_CONT, child, 0, 0) &&
              waitpid(child, &status, 0) == child && WIFSTOPPED(status) &&
              WSTOPSIG(status) == SIGTRAP &&
              !ptrace(PTRACE_GETREGS, child, 0, &regs),
          "a system call in the program");
-    poke(was.rip, saved, sizeof saved);
+    poke(place(&was), saved, sizeof saved);
     need(!ptrace(PTRACE_SETREGS, child, 0, &was), "registers");
-    return regs.rax;
+    return result(&regs);
 }
 
 static uint64_t map(size_t size)
 {
-    uint64_t at = system_call(SYS_mmap, 0, size, PROT_READ | PROT_WRITE,
+#ifdef SYS_mmap2 /* the other one takes a struct */
+    enum {
+        MMAP = SYS_mmap2
+    };
+#else
+    enum {
+        MMAP = SYS_mmap
+    };
+#endif
+    uint64_t at = system_call(MMAP, 0, size, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS, UINT64_MAX);
     need(at < UINT64_MAX - 4095, "no memory in the program");
-    return at;
+    return (uintptr_t)at;
 }
 
 static void executable(uint64_t at, size_t size)
@@ -123,9 +181,12 @@ static uint64_t engine_map(const char *path)
     memcpy(head, image, sizeof head);
     uint64_t base = map(head[5]);
     poke(base, image, size);
-    for (uint32_t at = head[6]; at < head[6] + head[7]; at += 24) {
-        uint64_t value = base + patas__load64(image + at + 16);
-        poke(base + patas__load64(image + at), &value, sizeof value);
+    const size_t entry = sizeof(uintptr_t) == 8 ? 24 : 8; /* Rela, or Rel */
+    for (size_t at = head[6]; at < head[6] + head[7]; at += entry) {
+        uint64_t offset = patas__load32(image + at); /* files are small */
+        uint64_t value = base + (entry == 24 ? patas__load64(image + at + 16)
+                                             : patas__load32(image + offset));
+        poke(base + offset, &value, sizeof(uintptr_t));
     }
     executable(base, head[3]);
     free(image);
@@ -149,14 +210,14 @@ static uint64_t inside_map(const char *path, struct inside *inside)
 static uint64_t bias_of(const char *program)
 {
     char path[64];
-    uint64_t pairs[128][2] = {{0}};
-    Elf64_Ehdr header;
+    uintptr_t pairs[128][2] = {{0}};
+    NATIVE(Ehdr) header;
     FILE *file = fopen(program, "rb");
     need(file && fread(&header, sizeof header, 1, file) == 1, program);
     fclose(file);
     snprintf(path, sizeof path, "/proc/%d/auxv", (int)child);
     file = fopen(path, "rb");
-    need(file && fread(pairs, 16, 127, file) > 0, path);
+    need(file && fread(pairs, sizeof *pairs, 127, file) > 0, path);
     fclose(file);
     for (unsigned i = 0; pairs[i][0]; i++)
         if (pairs[i][0] == 9) /* AT_ENTRY */
@@ -179,11 +240,17 @@ static uint64_t main_of(const char *program)
     return func.entry;
 }
 
-/* `jmp *0(%rip)`, and the address. */
+/* `jmp *0(%rip)`, and the address; a plain jump where all is in reach. */
 static void lead_inside(uint64_t from, uint64_t to)
 {
     uint8_t jump[INSIDE_JUMP] = {0xff, 0x25};
-    memcpy(jump + 6, &to, sizeof to);
+    uint32_t away = (uint32_t)(to - (from + 5));
+    if (sizeof(uintptr_t) == 8) {
+        memcpy(jump + 6, &to, sizeof to);
+    } else {
+        jump[0] = 0xe9;
+        memcpy(jump + 1, &away, sizeof away);
+    }
     poke(from, jump, sizeof jump);
 }
 
@@ -220,7 +287,7 @@ static void count(const struct inside_function *function, uint64_t *tally)
         tally[REFUSALS + (function->refusal & 15)]++;
         return;
     }
-    peek(function->counter, &calls, sizeof calls);
+    peek(function->counter, &calls, sizeof(uintptr_t));
     tally[REPLACED]++;
     tally[CHECKED_REPLACED] += function->checked;
     tally[CALLED] += calls > 0;

@@ -12,6 +12,7 @@
 #include "../../golang/prologue.h"
 #include "../../golang/thunk.h"
 
+#ifdef __x86_64__
 /* On a stack of its own, since main.main's has little room. All registers
  * come back; Go wants xmm15 to be zero. */
 __asm__(".section .text.entry,\"ax\"\n"
@@ -45,13 +46,53 @@ static long inside_system(long number, long a, long b, long c, long d)
     return number;
 }
 
+enum {
+    OPEN = 2,
+    CLOSE = 3,
+    PWRITE = 18
+};
+#else
+/* The same; where to go on is where `ret` finds it. */
+__asm__(".section .text.entry,\"ax\"\n"
+        ".globl inside_entry\n"
+        "inside_entry:\n"
+        "    push %eax\n"
+        "    pusha\n    pushf\n"
+        "    cld\n"
+        "    call 1f\n"
+        "1:  pop %ebx\n"
+        "    lea inside_data-1b(%ebx), %eax\n"
+        "    mov (%eax), %ecx\n" /* .main */
+        "    mov %ecx, 36(%esp)\n"
+        "    mov %esp, %esi\n"
+        "    lea inside_stack-1b(%ebx), %esp\n"
+        "    push %eax\n    push %eax\n    push %eax\n    push %eax\n"
+        "    call inside_run\n"
+        "    mov %esi, %esp\n"
+        "    popf\n    popa\n"
+        "    ret\n"
+        ".text\n");
+
+static long inside_system(long number, long a, long b, long c, long d)
+{
+    __asm__ volatile("int $0x80"
+                     : "+a"(number)
+                     : "b"(a), "c"(b), "d"(c), "S"(d), "D"(0L)
+                     : "memory");
+    return number;
+}
+
+enum {
+    OPEN = 5,
+    CLOSE = 6,
+    PWRITE = 181 /* pwrite64, whose offset is two words */
+};
+#endif
+
 /* Past the protection of the page, which stays as it is. */
 static void write_code(uint64_t at, const uint8_t *bytes, long size)
 {
     enum {
-        CLOSE = 3,
-        PWRITE = 18,
-        OPEN = 2,
         READ_WRITE = 2
     };
     static const char path[] = "/proc/self/mem";
@@ -62,31 +103,32 @@ static void write_code(uint64_t at, const uint8_t *bytes, long size)
 
 typedef void (*enter_fn)(struct patas__go_call *call);
 
-/* A jump to `head`, or to another one that leads there. */
-static bool leads_to(uint64_t at, uint64_t head)
+static uintptr_t target_of(uintptr_t jump)
 {
-    const uint8_t *bytes = (const uint8_t *)(uintptr_t)at;
-    if (bytes[0] != 0xe9)
+    int32_t away = (int32_t)patas__load32((const uint8_t *)jump + 1);
+    return jump + 5 + (uintptr_t)(intptr_t)away;
+}
+
+/* A jump to `head`, or to another one that leads there. */
+static bool leads_to(uintptr_t at, uintptr_t head)
+{
+    if (*(const uint8_t *)at != 0xe9)
         return false;
-    uint64_t to = at + 5 + (uint64_t)(int64_t)(int32_t)patas__load32(bytes + 1);
-    bytes = (const uint8_t *)(uintptr_t)to;
-    return to == head ||
+    uintptr_t to = target_of(at);
+    const uint8_t *bytes = (const uint8_t *)to;
+    return to == head || (bytes[0] == 0xe9 && target_of(to) == head) ||
            (bytes[0] == 0xff && bytes[1] == 0x25 && !patas__load32(bytes + 2) &&
             patas__load64(bytes + 6) == head);
 }
 
-static enum inside_way way_back(uint64_t again, uint64_t last, uint64_t head)
+static enum inside_way way_back(uintptr_t again, uintptr_t last, uintptr_t head)
 {
-    const uint8_t *bytes = (const uint8_t *)(uintptr_t)last;
-    uint8_t first = *(const uint8_t *)(uintptr_t)again;
+    uint8_t first = *(const uint8_t *)again;
     if (leads_to(again, head))
         return INSIDE_JUMPS;
-    if (bytes[0] == 0xe9) {
-        uint64_t moved =
-            last + 5 + (uint64_t)(int64_t)(int32_t)patas__load32(bytes + 1);
-        return leads_to(moved + (again - last), head) ? INSIDE_MOVES
-                                                      : INSIDE_LOST;
-    }
+    if (*(const uint8_t *)last == 0xe9)
+        return leads_to(target_of(last) + (again - last), head) ? INSIDE_MOVES
+                                                                : INSIDE_LOST;
     return first == 0xe9 || first == 0xeb ? INSIDE_LOST : INSIDE_TRAPS;
 }
 
@@ -102,7 +144,7 @@ static void count_calls(enter_fn enter, struct patas__go_call *call,
     call->op = PATAS__GO_SHAPE;
     call->in[0] = function->entry;
     enter(call);
-    uint64_t again = call->out[4], last = call->out[7];
+    uintptr_t again = (uintptr_t)call->out[4], last = (uintptr_t)call->out[7];
     function->checked = !call->status && call->out[1] == PATAS__GO_CHECKED;
     call->op = PATAS__GO_REPLACE;
     call->in[1] = (uintptr_t)values; /* never called */
@@ -117,7 +159,7 @@ static void count_calls(enter_fn enter, struct patas__go_call *call,
         return;
     function->counter = call->out[4];
     if (function->checked)
-        function->way = way_back(again, last, call->out[5]);
+        function->way = way_back(again, last, (uintptr_t)call->out[5]);
 }
 
 __attribute__((used)) void inside_run(struct inside *inside)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A Go program's file, as the readers of function tables want it.
+ * A Go program's file, of the class of this process, as the readers of function
+ * tables want it.
  *
  * Every segment is a buffer of its own and of its exact size, so that the
  * address sanitizer sees each byte that is read too far.
@@ -9,8 +10,8 @@
 #define PATAS_TESTS_GO_PROGRAM_H
 
 #include "../../engine/image.h"
+#include "../../engine/native.h"
 
-#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,7 +22,7 @@ static uint8_t *program_at(struct patas__image *image, uint64_t address,
 }
 
 static void program_segment(struct patas__image *image, FILE *file,
-                            const Elf64_Phdr *phdr)
+                            const NATIVE(Phdr) * phdr)
 {
     uint8_t *bytes = malloc(phdr->p_filesz);
     fseek(file, (long)phdr->p_offset, SEEK_SET);
@@ -36,6 +37,9 @@ static void program_segment(struct patas__image *image, FILE *file,
         .writable = phdr->p_flags & PF_W,
     };
 }
+
+#if UINTPTR_MAX > UINT32_MAX
+static const struct patas__isa *const program_isa = &patas__isa_x86_64;
 
 /* What the loader would do to a position-independent file at address 0. */
 static void program_relocate(struct patas__image *image, const Elf64_Phdr *phdr)
@@ -60,20 +64,30 @@ static void program_relocate(struct patas__image *image, const Elf64_Phdr *phdr)
             patas__store64(field, patas__load64(entry + 16));
     }
 }
+#else
+static const struct patas__isa *const program_isa = &patas__isa_i386;
+
+/* None is position-independent. */
+static void program_relocate(struct patas__image *image, const Elf32_Phdr *phdr)
+{
+    (void)image;
+    (void)phdr;
+}
+#endif
 
 /* Ends the program where there is no such file. */
 static void program_read(const char *path, struct patas__image *image)
 {
-    Elf64_Ehdr header;
-    Elf64_Phdr phdrs[32];
+    NATIVE(Ehdr) header;
+    NATIVE(Phdr) phdrs[32];
     FILE *file = fopen(path, "rb");
     if (!file || fread(&header, sizeof header, 1, file) != 1 ||
-        header.e_phnum > 32)
+        header.e_ident[EI_CLASS] != NATIVE_CLASS || header.e_phnum > 32)
         exit(1);
     fseek(file, (long)header.e_phoff, SEEK_SET);
     if (fread(phdrs, sizeof *phdrs, header.e_phnum, file) != header.e_phnum)
         exit(1);
-    image->isa = &patas__isa_x86_64;
+    image->isa = program_isa;
     for (unsigned i = 0; i < header.e_phnum; i++)
         if (phdrs[i].p_type == PT_LOAD && phdrs[i].p_filesz)
             program_segment(image, file, &phdrs[i]);
