@@ -388,6 +388,25 @@ func TestWhenOfAMethodAndOfFloats(t *testing.T) {
 }
 
 //go:noinline
+func stores(p *int, n int) { use(make([]byte, 1)) }
+
+// While When looks at the arguments the stack moves, and the replacement gets
+// pointers to where it is now.
+func TestArgumentsMoveWithTheStack(t *testing.T) {
+	patas.During(t, stores, func(p *int, n int) { *p = n },
+		patas.When(func(p *int, n int) bool { return grows(3000) == 3001 }))
+	done := make(chan int)
+	go func() {
+		local := 0
+		stores(&local, 7)
+		done <- local
+	}()
+	if got := <-done; got != 7 {
+		t.Errorf("%d is stored in the caller's variable", got)
+	}
+}
+
+//go:noinline
 func mixes(f float32, n int8, c complex128, b bool, e error) string {
 	return fmt.Sprint(f, " ", n, " ", c, " ", b, " ", e)
 }
