@@ -85,6 +85,33 @@ func (c *account) add(n int) int { c.balance += n; return c.balance }
 //go:noinline
 func (c account) show() string { return fmt.Sprint("balance ", c.balance) }
 
+type savings struct{ account }
+
+// A promoted method is replaced where it is declared: calls by the outer type
+// and through an interface of it reach the replacement.
+func TestPromotedMethod(t *testing.T) {
+	var shown fmt.Stringer
+	p := patas.During(t, account.show, func(c account) string {
+		return fmt.Sprint("replaced ", c.balance)
+	})
+	s := savings{account{7}}
+	shown = shower{s}
+	if got := s.show() + ", " + shown.String(); got != "replaced 7, replaced 7" {
+		t.Error(got)
+	}
+	if err := p.Restore(); err != nil {
+		t.Error(err)
+	}
+	if got := s.show() + ", " + shown.String(); got != "balance 7, balance 7" {
+		t.Error(got)
+	}
+}
+
+// shower calls by the wrappers that the compiler makes of promoted methods.
+type shower struct{ what interface{ show() string } }
+
+func (s shower) String() string { return s.what.show() }
+
 func TestMethodsByExpression(t *testing.T) {
 	patas.During(t, (*account).add, func(c *account, n int) int { return -n })
 	c := &account{1}
