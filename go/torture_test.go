@@ -77,6 +77,8 @@ func duration() time.Duration {
 func load(t *testing.T, work func(), patcher func()) {
 	t.Helper()
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	// Many Ps: the system preempts threads between any two instructions, too.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(16))
 	if err := pprof.StartCPUProfile(io.Discard); err == nil {
 		defer pprof.StopCPUProfile()
 	}
