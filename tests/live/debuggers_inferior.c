@@ -13,6 +13,7 @@
  */
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -109,10 +110,11 @@ static void patch(int (*function)(int))
  */
 
 static atomic_bool over;
-static atomic_int wrong;
+static atomic_int wrong, running;
 
 static void *run(void *unused)
 {
+    running++;
     while (!over)
         for (int i = 0; i < VICTIMS; i++)
             wrong += call_victim(victims[i].function, 1) != 2;
@@ -141,6 +143,10 @@ static void churn(int times)
     for (int i = 0; i < RUNNERS; i++)
         if (pthread_create(&runners[i], NULL, run, NULL))
             die("thread", PATAS_ERR_OS);
+    /* A thread is born with every signal blocked, and what has a tracer can't
+     * be held meanwhile: the refusal would be right. */
+    while (running < RUNNERS)
+        sched_yield();
     for (int i = 0; i < times || !input_ended(); i++) {
         patas_patch *patch;
         patas_fn victim = (patas_fn)victims[i % VICTIMS].function;
