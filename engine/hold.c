@@ -54,6 +54,7 @@ enum {
     HOLD_EAGAIN = 11,
     HOLD_ENOMEM = 12,
     HOLD_EINVAL = 22,
+    HOLD_ENOSYS = 38,
     HOLD_ETIMEDOUT = 110
 };
 
@@ -104,6 +105,8 @@ long patas__trap_helper(void *stack_top, int *alive, void (*run)(void *),
      * pipes open. No exit signal, and no tracer inherits it. */
     uint64_t flags =
         CLONE_VM | CLONE_FILES | CLONE_UNTRACED | CLONE_CHILD_CLEARTID;
+    if (patas__translated())
+        return -HOLD_ENOSYS;
     uint64_t mask = patas__trap_mask_block(~UINT64_C(0));
     long pid = patas__trap_spawn(flags, stack_top, alive, run, argument);
 

@@ -36,6 +36,10 @@ PATAS__HIDDEN bool patas__unit_swap(uintptr_t unit, unsigned size,
  * may have taken older ones already: patas__os_sync_cores().) */
 PATAS__HIDDEN void patas__code_written(uintptr_t code, size_t size);
 
+/* Is the program run by a translator (Valgrind) that ends it for a system call
+ * which it doesn't know? Then none is made that could be such a one. */
+PATAS__HIDDEN bool patas__translated(void);
+
 /* Does this processor refuse an indirect call that doesn't land on a landing
  * pad? Then no jump may stand in its place. */
 PATAS__HIDDEN bool patas__pads_stay(void);

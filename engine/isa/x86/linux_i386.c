@@ -13,6 +13,7 @@
 #include "host.h"
 #include "os.h"
 #include "trap.h"
+#include "valgrind.h"
 
 #include <asm/unistd.h>
 #include <linux/ptrace.h>
@@ -99,8 +100,13 @@ bool patas__unit_swap(uintptr_t unit, unsigned size, const uint8_t *old,
 /* Caches are coherent (SDM volume 3, 11.6). */
 void patas__code_written(uintptr_t code, size_t size)
 {
-    (void)code;
-    (void)size;
+    if (valgrind_is_here())
+        (void)valgrind_ask(VALGRIND_DISCARD, code, size);
+}
+
+bool patas__translated(void)
+{
+    return valgrind_is_here();
 }
 
 /* Linux has no IBT for programs. */

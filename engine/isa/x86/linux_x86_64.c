@@ -11,6 +11,7 @@
 #include "host.h"
 #include "os.h"
 #include "trap.h"
+#include "valgrind.h"
 
 #include <asm/unistd.h>
 #include <linux/ptrace.h>
@@ -42,7 +43,10 @@ uintptr_t patas__os_thread(void)
     };
     static int8_t readable; /* 0 = not asked yet, else -1 or 1 */
     if (!readable)
-        readable = patas__os_auxv(AT_HWCAP2_) & HAS_FSGSBASE ? 1 : -1;
+        readable = patas__os_auxv(AT_HWCAP2_) & HAS_FSGSBASE &&
+                           !valgrind_is_here() /* which doesn't know it */
+                       ? 1
+                       : -1;
     uintptr_t base = 0;
     if (readable > 0)
         __asm__("rdfsbase %0" : "=r"(base));
@@ -96,8 +100,13 @@ bool patas__unit_swap(uintptr_t unit, unsigned size, const uint8_t *old,
 /* Caches are coherent (SDM volume 3, 11.6). */
 void patas__code_written(uintptr_t code, size_t size)
 {
-    (void)code;
-    (void)size;
+    if (valgrind_is_here())
+        (void)valgrind_ask(VALGRIND_DISCARD, code, size);
+}
+
+bool patas__translated(void)
+{
+    return valgrind_is_here();
 }
 
 /* Linux has no IBT for programs. */

@@ -7,6 +7,7 @@
  * parent's memory.
  */
 #include "../../os.h"
+#include "../../host.h"
 
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
@@ -475,8 +476,11 @@ void patas__os_sleep_us(unsigned microseconds)
 uintptr_t patas__os_auxv(unsigned type)
 {
     uintptr_t auxv[2 * 64];
-    long got = patas__syscall(__NR_prctl, PR_GET_AUXV_, (long)auxv, sizeof auxv,
-                              0, 0, 0);
+    long got = 0;
+    /* A translator's own are not the program's; the file it makes up. */
+    if (!patas__translated())
+        got = patas__syscall(__NR_prctl, PR_GET_AUXV_, (long)auxv, sizeof auxv,
+                             0, 0, 0);
     if (got <= 0) {
         int fd;
         if (open_file("/proc/self/auxv", O_RDONLY, &fd))
