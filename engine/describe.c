@@ -152,10 +152,11 @@ bool patas__describe_move(const struct patas__target *target,
     };
     if (!patas__isa_host()->decode(move->bytes, move->size, move->from, &first))
         return false;
-    /* What the forms want (plan.c), those with traps first. */
+    /* What the forms want (plan.c), those that cover the jump first. */
     const size_t jump = patas__isa_host()->jump;
     size_t window = move->size < jump ? move->size : jump;
-    if (target->form == PATAS_FORM_TRAP_BYTES)
+    if (target->form == PATAS_FORM_TRAP_BYTES ||
+        target->form == PATAS_FORM_KEPT_BYTES)
         for (; window; window--) /* a function may end inside the window */
             if (move_again(move, window))
                 return true;

@@ -66,6 +66,7 @@ struct patas__plan {
     uint8_t written;           /* bytes that change */
     uint8_t owned;             /* bytes that no other patch may write */
     uint8_t want;              /* bytes that must be moved at least */
+    uint8_t past;              /* ... and that are moved rather, if they can */
     struct patas__reach reach; /* for the stub; `origin` set */
 };
 

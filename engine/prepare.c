@@ -473,9 +473,9 @@ static bool shadow_stack(void)
     return prepared.shadow_stack > 0;
 }
 
-/* Moves the head to island memory. */
-static unsigned relocate(struct patas__request *request, bool dry,
-                         struct patas__move *move, uintptr_t *head)
+/* Moves `want` bytes or more to island memory. */
+static unsigned move_bytes(const struct patas__request *request, size_t want,
+                           bool dry, struct patas__move *move, uintptr_t *head)
 {
     const struct patas__survey *it = &request->survey;
     enum {
@@ -483,7 +483,6 @@ static unsigned relocate(struct patas__request *request, bool dry,
     };
     /* The end of what was surveyed is a boundary, too. */
     const uint32_t bounds = it->starts | 1u << it->cover;
-    const size_t want = request->plan.want;
     size_t guess = want + JUMP + GROWN;
     move->plain = it->plain ? bounds & ((2u << it->cover) - 1) : 0;
     if (move->plain >> want)
@@ -509,6 +508,17 @@ static unsigned relocate(struct patas__request *request, bool dry,
         guess = move->code_size;
     }
     return PATAS_REASON_NO_ADDRESS;
+}
+
+/* Moves the head. */
+static unsigned relocate(const struct patas__request *request, bool dry,
+                         struct patas__move *move, uintptr_t *head)
+{
+    const struct patas__plan *plan = &request->plan;
+    if (plan->past > plan->want &&
+        !move_bytes(request, plan->past, dry, move, head))
+        return PATAS_REASON_NONE;
+    return move_bytes(request, plan->want, dry, move, head);
 }
 
 static void fill_carry(struct patas__target *target,

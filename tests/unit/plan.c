@@ -473,13 +473,14 @@ static uint64_t gap_for(const struct patas__survey *survey)
     return address_of(survey->entry + 2 + (uint64_t)(int64_t)(int8_t)byte);
 }
 
-static bool try_plan(const struct world *world, struct patas__survey *survey,
-                     const struct patas__plan *plan)
+/* With a head that covers `want` bytes. */
+static bool try_head(const struct world *world, struct patas__survey *survey,
+                     const struct patas__plan *plan, size_t want)
 {
     struct patas__move move = {.from = survey->entry,
                                .bytes = survey->bytes,
                                .size = survey->size,
-                               .want = plan->want,
+                               .want = want,
                                .to = address_of(survey->entry + 0x06000000)};
     struct patched it = {.world = world, .plan = plan, .move = &move};
     uint64_t gap = gap_for(survey);
@@ -495,6 +496,14 @@ static bool try_plan(const struct world *world, struct patas__survey *survey,
         return false;
     }
     return judge(&it);
+}
+
+static bool try_plan(const struct world *world, struct patas__survey *survey,
+                     const struct patas__plan *plan)
+{
+    return try_head(world, survey, plan, plan->want) &&
+           (plan->past <= plan->want ||
+            try_head(world, survey, plan, plan->past));
 }
 
 static const unsigned units[] = {8, 16};
@@ -841,6 +850,63 @@ START_TEST(what_is_hard_takes_the_forms_that_are_safe)
 }
 END_TEST
 
+/* Between the bytes of a jump a processor has learnt that one ends. */
+static const struct past {
+    const char *what;
+    uint8_t bytes[12], body, want, past;
+} pasts[] = {
+    {"push %rbx; mov %rdi,%rbx; lea 1(%rbx),%rax",
+     {0x53, 0x48, 0x89, 0xfb, 0x48, 0x8d, 0x43, 0x01, 0x5b, 0xc3},
+     10,
+     1,
+     8},
+    {"test %edi,%edi; jz; mov %edi,%eax",
+     {0x85, 0xff, 0x74, 0x03, 0x89, 0xf8, 0xc3, 0x31, 0xc0, 0xc3},
+     10,
+     2,
+     6},
+    {"push %rbx; call *%rax; pop %rbx: the call is not moved",
+     {0x53, 0xff, 0xd0, 0x5b, 0x48, 0x89, 0xd8, 0xc3},
+     8,
+     1,
+     1},
+    {"call *%rax; pop %rbx: nothing behind it would be reached",
+     {0xff, 0xd0, 0x5b, 0x48, 0x89, 0xd8, 0xc3},
+     7,
+     2,
+     2},
+    {"fldt 8(%rsp); fnstenv -28(%rsp): it would store another address",
+     {0xdb, 0x6c, 0x24, 0x08, 0xd9, 0x74, 0x24, 0xe4, 0xc3},
+     9,
+     4,
+     4},
+    {"mov %eax,%ecx; syscall; ret: the system call is not moved",
+     {0x89, 0xc1, 0x0f, 0x05, 0x31, 0xc0, 0xc3},
+     7,
+     2,
+     2},
+};
+
+START_TEST(a_head_of_kept_bytes_comes_back_behind_the_jump)
+{
+    const struct past *one = &pasts[_i];
+    struct patas__survey survey = {.entry = 0x55554000, .size = PATAS__LOOK};
+    struct patas__plan plan;
+    uint64_t trouble;
+
+    memset(survey.bytes, 0xcc, sizeof survey.bytes);
+    memcpy(survey.bytes, one->bytes, sizeof one->bytes);
+    ck_assert_uint_eq(
+        patas__survey(&patas__isa_x86_64, &survey, one->body, 0, &trouble), 0);
+    ck_assert_uint_eq(patas__plan_form(&survey, PATAS_FORM_KEPT_BYTES, 0, 16,
+                                       &plan, &trouble),
+                      0);
+    ck_assert_msg(plan.want == one->want && plan.past == one->past,
+                  "%s: moves %u, or rather %u; not %u and %u", one->what,
+                  plan.want, plan.past, one->want, one->past);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("plan");
@@ -857,6 +923,8 @@ int main(void)
     tcase_add_test(tcase, a_record_carries_to_the_same_instruction);
     tcase_add_loop_test(tcase, what_is_hard_takes_the_forms_that_are_safe, 0,
                         LENGTH(hard));
+    tcase_add_loop_test(tcase, a_head_of_kept_bytes_comes_back_behind_the_jump,
+                        0, LENGTH(pasts));
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
