@@ -564,6 +564,50 @@ START_TEST(the_only_hole_is_found)
 }
 END_TEST
 
+static uintptr_t away(uintptr_t from, uintptr_t to)
+{
+    return from < to ? to - from : from - to;
+}
+
+START_TEST(what_is_patched_by_itself_has_a_short_way_back)
+{
+    const uintptr_t origin = MACHINE(0x300000000000, 0x30000000);
+    const uintptr_t beside = 16 << 20;
+    uintptr_t code, more, spare;
+
+    patas__island_mode(false);
+    ck_assert_int_eq(patas__island_code(origin, 32, &code), 0);
+    ck_assert_uint_lt(away(origin, code), beside);
+    ck_assert_int_eq(patas__island_spare(origin + 64, 16, &spare), 0);
+    ck_assert_uint_lt(away(origin + 64, spare), beside);
+    ck_assert_uint_eq(patas__island_count().mappings, 1);
+    /* Farther away: another one. */
+    ck_assert_int_eq(patas__island_code(origin + 4 * beside, 32, &more), 0);
+    ck_assert_uint_lt(away(origin + 4 * beside, more), beside);
+    ck_assert_uint_eq(patas__island_count().mappings, 2);
+}
+END_TEST
+
+START_TEST(where_nothing_is_free_beside_the_way_is_long)
+{
+    const uintptr_t origin = MACHINE(0x300000000000, 0x30000000);
+    const uintptr_t beside = 16 << 20;
+    uintptr_t code;
+
+    ck_assert_ptr_ne(
+        mmap((void *)(origin - beside), 2 * beside, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE,
+             -1, 0),
+        MAP_FAILED);
+    patas__island_mode(false);
+    for (unsigned i = 0; i < 100; i++) {
+        ck_assert_int_eq(patas__island_code(origin, 32, &code), 0);
+        ck_assert_uint_ge(away(origin, code), beside - (64 << 10));
+    }
+    ck_assert_uint_eq(patas__island_count().mappings, 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("island");
@@ -584,6 +628,8 @@ int main(void)
     tcase_add_test(tcase, a_slot_is_in_reach_and_ones_own);
     tcase_add_test(tcase, no_page_is_writable_and_executable);
     tcase_add_test(tcase, a_full_neighbourhood_has_no_address);
+    tcase_add_test(tcase, what_is_patched_by_itself_has_a_short_way_back);
+    tcase_add_test(tcase, where_nothing_is_free_beside_the_way_is_long);
     tcase_add_loop_test(tcase, the_only_hole_is_found, 0,
                         sizeof holes / sizeof *holes);
     runner = srunner_create(suite);
