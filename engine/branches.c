@@ -59,6 +59,7 @@ struct branches_pass {
     uint8_t *starts; /* a bit where a description begins */
     uint64_t size;   /* bits in each of them */
     uint64_t spare;  /* bytes that may still be decoded a second time */
+    struct patas__near near;
 };
 
 static void branches_set(struct branches_pass *pass, uint64_t target)
@@ -165,7 +166,7 @@ static void branches_decode_segment(struct branches_pass *pass)
     struct patas__extent frame;
 
     for (uint64_t i = 0; i < pass->image->eh_count; i++) {
-        if (!patas__extent_frame(pass->image, i, &frame) ||
+        if (!patas__extent_frame(pass->image, i, &pass->near, &frame) ||
             frame.start < done || frame.start >= end)
             continue;
         uint64_t size =
@@ -206,7 +207,7 @@ static void branches_note_symbol(struct branches_pass *pass,
         return;
     uint64_t rank = patas__extent_rank(image, symbol->address, &start);
     branches_set_entry(pass, symbol->address);
-    if ((rank && patas__extent_frame(image, rank - 1, &frame) &&
+    if ((rank && patas__extent_frame(image, rank - 1, &pass->near, &frame) &&
          symbol->address - frame.start < frame.size) ||
         symbol->size > pass->spare ||
         symbol->size >

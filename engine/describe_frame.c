@@ -188,9 +188,10 @@ static bool frame_source(const struct patas__image *image, uint64_t address,
 {
     struct frame_reader record, common;
     struct patas__extent cover = {0};
+    struct patas__near near = {0};
     uint64_t start;
     uint64_t rank = patas__extent_rank(image, address, &start);
-    if (!rank || !patas__extent_frame(image, rank - 1, &cover) ||
+    if (!rank || !patas__extent_frame(image, rank - 1, &near, &cover) ||
         address - cover.start >= cover.size)
         return false;
     const uint8_t *entry =

@@ -73,12 +73,13 @@ static bool extent_uleb(struct extent_cursor *cursor, uint64_t *value)
 static bool extent_record(const struct patas__image *image, uint64_t address,
                           uint32_t *id, struct extent_cursor *cursor)
 {
-    const uint8_t *bytes = patas__image_bytes(image, address, 8);
-    if (!bytes)
+    const struct patas__segment *segment = patas__image_segment(image, address);
+    uint64_t offset = segment ? address - segment->address : 0;
+    if (!segment || segment->size - offset < 8)
         return false;
+    const uint8_t *bytes = segment->bytes + offset;
     uint64_t size = patas__load32(bytes);
-    if (size < 4 || size >= 0xfffffff0u ||
-        !patas__image_bytes(image, address, size + 4))
+    if (size < 4 || size >= 0xfffffff0u || size + 4 > segment->size - offset)
         return false;
     *id = patas__load32(bytes + 4);
     *cursor = (struct extent_cursor){bytes + 8, bytes + 4 + size, address + 8};
@@ -188,18 +189,30 @@ static bool extent_cie(const struct patas__image *image, uint64_t address,
     return true;
 }
 
+/* The CIE at `address` becomes near->cie: most functions share one. */
+static bool extent_cie_near(const struct patas__image *image, uint64_t address,
+                            struct patas__near *near)
+{
+    if (near->cie == address && address)
+        return true;
+    near->cie = 0;
+    if (!extent_cie(image, address, &near->encoding))
+        return false;
+    near->cie = address;
+    return true;
+}
+
 static bool extent_fde(const struct patas__image *image, uint64_t address,
-                       struct extent_frame *frame)
+                       struct patas__near *near, struct extent_frame *frame)
 {
     struct extent_cursor cursor;
-    uint8_t encoding;
     uint32_t id;
 
     if (!extent_record(image, address, &id, &cursor) || id == 0 ||
-        !extent_cie(image, address + 4 - id, &encoding) ||
-        !extent_encoded(image, &cursor, encoding, &frame->start))
+        !extent_cie_near(image, address + 4 - id, near) ||
+        !extent_encoded(image, &cursor, near->encoding, &frame->start))
         return false;
-    unsigned size = extent_encoded_size(image, encoding);
+    unsigned size = extent_encoded_size(image, near->encoding);
     const uint8_t *at = cursor.at;
     if (!extent_take(&cursor, size))
         return false;
@@ -248,20 +261,19 @@ static bool extent_is_rank(const struct patas__image *image,
             (int32_t)patas__load32(table + rank * 8) > key);
 }
 
-/* Whoever asks for many functions mostly asks in their order: `*near` is the
- * rank found last. */
+/* Whoever asks for many functions mostly asks in their order. */
 static uint64_t extent_rank_near(const struct patas__image *image,
                                  const uint8_t *table, uint64_t address,
-                                 uint64_t *near)
+                                 struct patas__near *near)
 {
     for (unsigned ahead = 1; ahead <= 2; ahead++) {
-        if (extent_is_rank(image, table, address, *near + ahead)) {
-            *near += ahead;
-            return *near;
+        if (extent_is_rank(image, table, address, near->rank + ahead)) {
+            near->rank += ahead;
+            return near->rank;
         }
     }
-    *near = extent_rank(image, table, address);
-    return *near;
+    near->rank = extent_rank(image, table, address);
+    return near->rank;
 }
 
 static const uint8_t *extent_table(const struct patas__image *image)
@@ -279,8 +291,8 @@ static bool extent_covers(const struct extent_frame *frame, uint64_t address)
 /* By the search table. Entries of length 0 may share a start with the one
  * that is meant, so some neighbours are asked, too. */
 static bool extent_by_table(const struct patas__image *image, uint64_t address,
-                            uint64_t *near, struct extent_frame *frame,
-                            uint64_t *next)
+                            struct patas__near *near,
+                            struct extent_frame *frame, uint64_t *next)
 {
     const uint8_t *table = extent_table(image);
     if (!table)
@@ -291,7 +303,8 @@ static bool extent_by_table(const struct patas__image *image, uint64_t address,
     for (unsigned tries = 0; tries < 4 && rank; tries++) {
         uint64_t fde = image->eh_frame_hdr +
                        extent_sign32(patas__load32(table + --rank * 8 + 4));
-        if (extent_fde(image, fde, frame) && extent_covers(frame, address))
+        if (extent_fde(image, fde, near, frame) &&
+            extent_covers(frame, address))
             return true;
     }
     return false;
@@ -303,13 +316,14 @@ static bool extent_by_walk(const struct patas__image *image, uint64_t address,
 {
     struct extent_frame one;
     struct extent_cursor cursor;
+    struct patas__near near = {0};
     uint64_t at = image->eh_frame;
     bool found = false;
     uint32_t id;
 
     *next = UINT64_MAX;
     while (extent_record(image, at, &id, &cursor)) {
-        if (id != 0 && extent_fde(image, at, &one)) {
+        if (id != 0 && extent_fde(image, at, &near, &one)) {
             if (extent_covers(&one, address)) {
                 *frame = one;
                 found = true;
@@ -323,8 +337,8 @@ static bool extent_by_walk(const struct patas__image *image, uint64_t address,
 }
 
 static bool extent_by_unwind(const struct patas__image *image, uint64_t address,
-                             uint64_t *near, struct extent_frame *frame,
-                             uint64_t *next)
+                             struct patas__near *near,
+                             struct extent_frame *frame, uint64_t *next)
 {
     if (image->eh_count)
         return extent_by_table(image, address, near, frame, next);
@@ -528,7 +542,7 @@ static bool extent_clip(const struct patas__image *image, uint64_t address,
 }
 
 bool patas__extent_frame(const struct patas__image *image, uint64_t index,
-                         struct patas__extent *frame)
+                         struct patas__near *near, struct patas__extent *frame)
 {
     const uint8_t *table = extent_table(image);
     struct extent_frame one;
@@ -537,7 +551,7 @@ bool patas__extent_frame(const struct patas__image *image, uint64_t index,
         !extent_fde(image,
                     image->eh_frame_hdr +
                         extent_sign32(patas__load32(table + index * 8 + 4)),
-                    &one))
+                    near, &one))
         return false;
     *frame = (struct patas__extent){
         .start = one.start, .size = one.size, .source = PATAS__SOURCE_UNWIND};
@@ -568,13 +582,14 @@ uint64_t patas__extent_rank(const struct patas__image *image, uint64_t address,
 bool patas__extent_find(const struct patas__image *image, uint64_t address,
                         struct patas__extent *extent)
 {
-    uint64_t near = 0;
+    struct patas__near near = {0};
 
     return patas__extent_find_near(image, address, &near, extent);
 }
 
 bool patas__extent_find_near(const struct patas__image *image, uint64_t address,
-                             uint64_t *near, struct patas__extent *extent)
+                             struct patas__near *near,
+                             struct patas__extent *extent)
 {
     struct extent_frame frame = {0};
     uint64_t next = UINT64_MAX;

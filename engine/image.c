@@ -31,14 +31,10 @@ struct image_dynamic {
 const uint8_t *patas__image_bytes(const struct patas__image *image,
                                   uint64_t address, uint64_t size)
 {
-    for (unsigned i = 0; i < image->segment_count; i++) {
-        const struct patas__segment *segment = &image->segments[i];
-        uint64_t offset = address - segment->address;
-        if (offset < segment->size)
-            return size <= segment->size - offset ? segment->bytes + offset
-                                                  : NULL;
-    }
-    return NULL;
+    const struct patas__segment *segment = patas__image_segment(image, address);
+    uint64_t offset = segment ? address - segment->address : 0;
+    return segment && size <= segment->size - offset ? segment->bytes + offset
+                                                     : NULL;
 }
 
 const struct patas__segment *patas__image_code(const struct patas__image *image,

@@ -98,6 +98,16 @@ PATAS__HIDDEN bool patas__image_reloc(const struct patas__image *image,
                                       unsigned table, uint64_t index,
                                       struct patas__reloc *reloc);
 
+/* The segment that holds `address`, or NULL. */
+static inline const struct patas__segment *
+patas__image_segment(const struct patas__image *image, uint64_t address)
+{
+    for (unsigned i = 0; i < image->segment_count; i++)
+        if (address - image->segments[i].address < image->segments[i].size)
+            return &image->segments[i];
+    return NULL;
+}
+
 /* The executable segment that holds `address`, or NULL. */
 PATAS__HIDDEN const struct patas__segment *
 patas__image_code(const struct patas__image *image, uint64_t address);
@@ -138,16 +148,23 @@ PATAS__HIDDEN bool patas__extent_find(const struct patas__image *image,
                                       uint64_t address,
                                       struct patas__extent *extent);
 
-/* The same, quicker for one function after another: `*near` is 0 at first, and
- * kept by the caller from one to the next. */
+/* What looking one function up leaves for the next one of the same image,
+ * which is quicker then. All 0 at first. */
+struct patas__near {
+    uint64_t rank;    /* of the entry of the search table */
+    uint64_t cie;     /* address of the CIE; 0: none yet */
+    uint8_t encoding; /* ... and how it writes addresses */
+};
+
 PATAS__HIDDEN bool patas__extent_find_near(const struct patas__image *image,
-                                           uint64_t address, uint64_t *near,
+                                           uint64_t address,
+                                           struct patas__near *near,
                                            struct patas__extent *extent);
 
 /* Entry `index` of the unwind search table: start and size of the code that it
  * describes. False past the end, and for a damaged entry of size 0. */
 PATAS__HIDDEN bool patas__extent_frame(const struct patas__image *image,
-                                       uint64_t index,
+                                       uint64_t index, struct patas__near *near,
                                        struct patas__extent *frame);
 
 /* Where the code of entry `index` begins; false past the end. */

@@ -25,11 +25,11 @@ struct patas__module {
     uint64_t start_code; /* where the kernel entered it (loader, program) */
     uint64_t twice[PATAS__TWICE_MAX]; /* functions that return twice */
     unsigned twice_count;
-    uint64_t near;     /* patas__extent_find_near() */
-    uint8_t *branches; /* patas__branches_map(), once a batch needs it */
-    uint32_t searches; /* single searches made; then the map pays */
-    void *pin;         /* keeps it loaded while it holds replacements ... */
-    uint32_t uses;     /* ... of so many live patches */
+    struct patas__near near; /* patas__extent_find_near() */
+    uint8_t *branches;       /* patas__branches_map(), once a batch needs it */
+    uint32_t searches;       /* single searches made; then the map pays */
+    void *pin;     /* keeps it loaded while it holds replacements ... */
+    uint32_t uses; /* ... of so many live patches */
     bool pin_tried;
 };
 

@@ -310,12 +310,13 @@ START_TEST(mempcpy_enters_memmove_behind_its_first_instruction)
     static const uint8_t first[] = {0x48, 0x89, 0xf8};
     struct patas__image image;
     struct patas__extent frame;
+    struct patas__near near = {0};
     size_t entered = 0;
 
     ck_assert(image_of_process("libc.so.6", &image, NULL));
     uint8_t *map = map_of(&image);
     for (uint64_t i = 0; i < image.eh_count; i++) {
-        if (!patas__extent_frame(&image, i, &frame) || frame.size < 16)
+        if (!patas__extent_frame(&image, i, &near, &frame) || frame.size < 16)
             continue;
         const uint8_t *bytes = patas__image_bytes(&image, frame.start, 8);
         if (!bytes)

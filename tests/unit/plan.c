@@ -631,13 +631,14 @@ static unsigned try_image(const struct patas__image *image)
     size_t map_size = patas__branches_map_size(image);
     uint8_t *map = calloc(2, map_size);
     struct patas__extent frame, extent;
+    struct patas__near near = {0};
     struct world world;
     unsigned count = 0;
 
     ck_assert_ptr_nonnull(map);
     patas__branches_map(image, map, map + map_size);
     for (uint64_t i = 0; i < image->eh_count; i++) {
-        if (!patas__extent_frame(image, i, &frame) ||
+        if (!patas__extent_frame(image, i, &near, &frame) ||
             !patas__extent_find(image, frame.start, &extent) ||
             !world_read(&world, image, &extent))
             continue;
