@@ -223,28 +223,49 @@ static patas_status check_target(const struct patas__request *request,
 /* ---- 2 extent, 3 survey ----------------------------------------------------
  */
 
-/* The branches in the first bytes of one target, as they were unpatched. */
+/* The instruction at entry + at: as it is, or as it was unpatched. False where
+ * there is none, and then it has the length of the least one. */
+static bool insn_of(const struct patas__target *target,
+                    const struct patas__image *image, unsigned at, bool patched,
+                    struct patas__insn *insn)
+{
+    uint8_t bytes[PATAS__LOOK];
+    const struct patas__segment *code = patas__image_code(image, target->entry);
+    uint64_t offset = code ? target->entry - code->address + at : 0;
+    size_t size = code && offset < code->size ? code->size - offset : 0;
+    size = size < sizeof bytes ? size : sizeof bytes;
+    if (size)
+        memcpy(bytes, code->bytes + offset, size);
+    for (unsigned i = 0; i < target->written && !patched; i++)
+        if (target->at + i >= at && target->at + i - at < size)
+            bytes[target->at + i - at] = target->before[i];
+    if (size && image->isa->decode(bytes, size, target->entry + at, insn))
+        return true;
+    insn->length = image->isa->step;
+    return false;
+}
+
+/*
+ * The branches of one target that its patch hides: those in its first bytes, as
+ * they were, and behind them as long as whoever decodes what is there now finds
+ * other instructions.
+ */
 static void each_moved(const struct patas__target *target,
                        const struct patas__image *image,
                        void (*each)(void *data, uint64_t to), void *data)
 {
-    uint8_t bytes[PATAS__LOOK] = {0};
-    struct patas__insn insn;
-    size_t size = 2 * sizeof bytes;
-    const uint8_t *live = NULL;
+    enum {
+        LONG_ENOUGH = 256 /* and a hundred times what it takes, mostly */
+    };
     const unsigned window = target->at + JUMP;
-    while (!live && (size /= 2) >= window) /* a segment ends */
-        live = patas__image_bytes(image, target->entry, size);
-    if (!live)
-        return;
-    memcpy(bytes, live, size);
-    memcpy(bytes + target->at, target->before, target->written);
-    for (unsigned at = 0; at < window; at += insn.length) {
-        if (!image->isa->decode(bytes + at, size - at, target->entry + at,
-                                &insn))
-            return;
-        if (insn.has_target)
+    unsigned was = 0, is = 0;
+    while ((was < window || was != is) && was < LONG_ENOUGH) {
+        struct patas__insn insn;
+        const bool old = was <= is;
+        if (insn_of(target, image, old ? was : is, !old, &insn) && old &&
+            insn.has_target)
             each(data, insn.target);
+        *(old ? &was : &is) += insn.length;
     }
 }
 
