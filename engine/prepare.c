@@ -470,18 +470,25 @@ static uint64_t find_gap(const struct patas__request *request,
                          struct patas__module *module)
 {
     const struct patas__survey *it = &request->survey;
+    enum {
+        REACH = 128
+    };
     struct patas__extent extent = {.start = it->entry,
                                    .size = request->extent,
                                    .padding = request->padding};
     if (!module || !request->extent)
         return 0; /* padding of what nobody describes may be anything */
     uint64_t gap = gap_behind(it, module, &extent);
-    for (uint64_t back = 1; back <= 128 && !gap; back++) {
+    uint64_t start = it->entry;
+    /* The ones in front of it, one after the other, by their descriptions: to
+     * ask about each byte would be to look through all symbols each time. */
+    while (!gap && patas__extent_rank(&module->image, start - 1, &start)) {
         extent = (struct patas__extent){0};
-        if (!patas__extent_find(&module->image, it->entry - back, &extent))
+        if (!patas__extent_find(&module->image, start, &extent))
             continue;
+        if (extent.start + extent.size + extent.padding + REACH < it->entry)
+            break;
         gap = gap_behind(it, module, &extent);
-        back = it->entry - extent.start; /* on to the one in front of it */
     }
     return gap;
 }
