@@ -22,7 +22,9 @@ enum {
     UNIT = 64 * 1024, /* bytes of an ordinary unit */
     WINDOW = 256,     /* what the lowest displacement byte spans */
     SEEK_LIMIT = 24,  /* addresses tried for a new unit */
-    CROWDED = 8       /* places without one that are remembered */
+    CROWDED = 64,     /* places without one: no more are looked for then */
+    BESIDES = 64      /* units beside, and one more for each half of one that
+                         is in use */
 };
 
 #define GIB  ((uintptr_t)1 << 30)
@@ -45,6 +47,8 @@ struct unit {
     uint32_t taken;     /* bytes in use */
     bool open;          /* writable, not yet executable */
     bool tight;         /* made for one address; counts against the budget */
+    bool beside;        /* made to be near one function */
+    bool written;       /* something in it may have run */
     uint64_t *used;
 };
 
@@ -66,7 +70,9 @@ static struct {
     uint32_t spare_last; /* the same for what may be anywhere */
     bool spare_none;     /* no unit has room for such, as far as we know */
     uintptr_t crowded[CROWDED]; /* where no unit can be beside */
-    uint32_t crowded_next;
+    uint32_t crowded_count;
+    uint32_t besides;       /* units made to be beside */
+    size_t taken;           /* bytes in use, of all units */
     uint32_t stub_last[16]; /* the same for stubs, by trap mask */
     uint32_t found[2];      /* units looked up last */
     size_t tight;
@@ -253,6 +259,7 @@ static void unit_drop(struct unit *unit)
     patas__os_unmap((void *)unit->base, unit->size);
     land.code_bytes -= unit->size;
     land.tight -= unit->tight;
+    land.besides -= unit->beside;
     land.open -= unit->open;
     book_untake(unit->used, unit->size / 8);
     land.count--;
@@ -289,6 +296,7 @@ static bool fits_at(const struct unit *unit, uint32_t at, uint32_t size)
 static void mark(struct unit *unit, uint32_t at, size_t size, bool used)
 {
     unit->taken += used ? (uint32_t)size : 0 - (uint32_t)size;
+    land.taken += used ? size : 0 - size;
     for (size_t left = size, now; left; left -= now, at += (uint32_t)now) {
         now = left < 64 - at % 64 ? left : 64 - at % 64;
         uint64_t bits = ~(uint64_t)0 >> (64 - now) << at % 64;
@@ -590,9 +598,14 @@ static unsigned stub_free(const struct patas__reach *reach, bool dry,
     };
     struct unit *unit =
         trap_mask(reach) & UPPER ? NULL : unit_in_hole(reach->origin);
-    if (!unit || !unit_find(unit, reach, &at))
+    if (!unit)
         return PATAS_REASON_NO_ADDRESS;
-    return stub_done(unit, at, false, stub);
+    bool found = unit_find(unit, reach, &at);
+    if (found)
+        stub_done(unit, at, dry, stub);
+    if (!found || dry)
+        unit_drop(unit);
+    return found ? PATAS_REASON_NONE : PATAS_REASON_NO_ADDRESS;
 }
 
 /* [*low, *high): where the fixed upper bytes let a stub begin. */
@@ -774,10 +787,15 @@ static bool code_beside_at(uint32_t index, uintptr_t origin, size_t size,
     return high - low < BESIDE && code_near(index, origin, size, code);
 }
 
+/* Each costs a mapping, and most of its bytes if code is far from other code.
+ * So there are a few for whoever comes first, and as many as are filled. */
 static struct unit *unit_beside(uintptr_t origin)
 {
     const uintptr_t step = BESIDE / 32, place = origin / step;
-    for (unsigned i = 0; i < CROWDED; i++)
+    if (land.crowded_count == CROWDED ||
+        land.besides >= BESIDES + land.taken / (UNIT / 2))
+        return NULL;
+    for (unsigned i = 0; i < land.crowded_count; i++)
         if (land.crowded[i] == place)
             return NULL;
     for (uintptr_t i = 2; i < 2 * 31; i++) {
@@ -786,10 +804,13 @@ static struct unit *unit_beside(uintptr_t origin)
             ~(uintptr_t)(UNIT - 1);
         struct unit *unit =
             grows_there(base, UNIT) ? NULL : unit_new(base, UNIT, false);
-        if (unit)
+        if (unit) {
+            unit->beside = true;
+            land.besides++;
             return unit;
+        }
     }
-    land.crowded[land.crowded_next++ % CROWDED] = place;
+    land.crowded[land.crowded_count++] = place;
     return NULL;
 }
 
@@ -804,7 +825,10 @@ static bool code_beside(uintptr_t origin, size_t size, uintptr_t *code)
     if (land.code_last < land.count &&
         code_beside_at(land.code_last, origin, size, code))
         return true;
-    for (uint32_t i = 0; i < land.count; i++)
+    const uintptr_t low = origin > BESIDE ? origin - BESIDE : 0;
+    const uintptr_t high = origin + BESIDE > low ? origin + BESIDE : HIGH;
+    for (uint32_t i = unit_above(low);
+         i < land.count && land.units[i].base < high; i++)
         if (code_beside_at(i, origin, size, code))
             return true;
     const struct unit *unit = unit_beside(origin);
@@ -881,7 +905,7 @@ void patas__island_free(uintptr_t code, size_t size)
     if (at < unit->full + STUB)
         unit->full = at < STUB ? 0 : at - STUB;
     /* Nobody could ever run it: it was mapped for a question only. */
-    if (!unit->taken && unit->open)
+    if (!unit->taken && (unit->open || !unit->written))
         unit_drop(unit);
 }
 
@@ -1002,6 +1026,7 @@ int patas__island_write(uintptr_t code, const void *bytes, size_t size)
     struct unit *unit = unit_at(code);
     if (!unit)
         return FAULT;
+    unit->written = true;
     if (!unit->open)
         return write_sealed(code, bytes, size);
     memcpy((void *)code, bytes, size);

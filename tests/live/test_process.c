@@ -342,6 +342,24 @@ START_TEST(under_mdwe_after_the_first_patch)
 }
 END_TEST
 
+START_TEST(a_plan_under_mdwe_maps_nothing)
+{
+    patas_plan_info info = {.size = sizeof info};
+    patas_stats before = {.size = sizeof before},
+                after = {.size = sizeof after};
+    if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0))
+        return;
+    ck_assert_int_eq(patas_stats_read(&before), PATAS_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        OK(patas_plan(i ? TARGET : SECOND, &info, &error));
+        ck_assert_int_eq(patas_stats_read(&after), PATAS_OK);
+        ck_assert_uint_eq(after.mappings, before.mappings);
+        ck_assert_uint_eq(after.code_bytes, before.code_bytes);
+    }
+    ck_assert_int_eq(round_trip(TARGET, target, 2), 0);
+}
+END_TEST
+
 START_TEST(non_dumpable)
 {
     ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), 0);
@@ -466,6 +484,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, without_process_vm_readv);
     tcase_add_test(tests, under_mdwe);
     tcase_add_test(tests, under_mdwe_after_the_first_patch);
+    tcase_add_test(tests, a_plan_under_mdwe_maps_nothing);
     tcase_add_test(tests, non_dumpable);
     tcase_add_test(tests, without_proc);
     tcase_add_test(tests, a_thread_that_blocks_every_signal);

@@ -564,6 +564,29 @@ START_TEST(the_only_hole_is_found)
 }
 END_TEST
 
+/* The forms that want bytes that trap, and find them in any unit. */
+START_TEST(a_question_in_the_only_hole_maps_nothing)
+{
+    const uintptr_t origin = MACHINE(0x300000000000, 0x30000000);
+    const size_t size = 1 << 20;
+    struct patas__reach reach = {.origin = origin,
+                                 .kind = {PATAS__BYTE_TRAP, PATAS__BYTE_FREE,
+                                          PATAS__BYTE_FREE, PATAS__BYTE_FREE}};
+    uintptr_t asked, stub, hole = origin + 0x4321000;
+
+    fill_around(origin);
+    ck_assert_int_eq(munmap((void *)hole, size), 0);
+    for (unsigned i = 0; i < 10; i++) {
+        ck_assert_uint_eq(patas__island_stub(&reach, 0, true, &asked), 0);
+        ck_assert_uint_eq(patas__island_count().mappings, 0);
+        ck_assert_uint_eq(patas__island_count().code_bytes, 0);
+    }
+    ck_assert_uint_eq(patas__island_stub(&reach, 0, false, &stub), 0);
+    ck_assert_uint_eq(stub, asked);
+    ck_assert_uint_lt(stub - hole, size);
+}
+END_TEST
+
 static uintptr_t away(uintptr_t from, uintptr_t to)
 {
     return from < to ? to - from : from - to;
@@ -608,6 +631,35 @@ START_TEST(where_nothing_is_free_beside_the_way_is_long)
 }
 END_TEST
 
+/* Code that lies far from other code: not a mapping for each function. */
+START_TEST(few_have_a_short_way_back_where_they_are_far_apart)
+{
+    const uintptr_t origin = MACHINE(0x200000000000, 0x20000000);
+    const uintptr_t apart = 40 << 20;
+    uintptr_t code;
+
+    patas__island_mode(false);
+    for (unsigned i = 0; i < MACHINE(4000, 40); i++)
+        ck_assert_int_eq(patas__island_code(origin + i * apart, 32, &code), 0);
+    ck_assert_uint_le(patas__island_count().mappings,
+                      64 + 4000 / 512 + 4000 * (apart >> 20) / 1024);
+}
+END_TEST
+
+/* ... but for each of them that are close together. */
+START_TEST(many_have_a_short_way_back_where_they_are_close)
+{
+    const uintptr_t origin = MACHINE(0x300000000000, 0x30000000);
+    uintptr_t code;
+
+    patas__island_mode(false);
+    for (unsigned i = 0; i < MACHINE(400000, 100000); i++) {
+        ck_assert_int_eq(patas__island_code(origin + i, 32, &code), 0);
+        ck_assert_uint_lt(away(origin + i, code), 16 << 20);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("island");
@@ -630,6 +682,9 @@ int main(void)
     tcase_add_test(tcase, a_full_neighbourhood_has_no_address);
     tcase_add_test(tcase, what_is_patched_by_itself_has_a_short_way_back);
     tcase_add_test(tcase, where_nothing_is_free_beside_the_way_is_long);
+    tcase_add_test(tcase, few_have_a_short_way_back_where_they_are_far_apart);
+    tcase_add_test(tcase, many_have_a_short_way_back_where_they_are_close);
+    tcase_add_test(tcase, a_question_in_the_only_hole_maps_nothing);
     tcase_add_loop_test(tcase, the_only_hole_is_found, 0,
                         sizeof holes / sizeof *holes);
     runner = srunner_create(suite);
