@@ -1009,6 +1009,9 @@ static void plan_tell_known(uint32_t index, patas_plan_info *info)
     info->form = (patas_form)target->form;
     info->written = target->written;
     info->island = patas__target_island(target);
+    struct patas__remade remade;
+    if (patas__describe_move(target, &remade))
+        info->moved = (unsigned)remade.move.moved;
     for (uint32_t at = target->top; at; at = patas__patch_get(at)->below)
         info->patches += !(patas__patch_get(at)->flags & PATAS__GHOST);
 }

@@ -5,6 +5,7 @@
  * and prepare_build.c.
  */
 #include "commit.h"
+#include "describe.h"
 #include "prepare_parts.h"
 #include "trap.h"
 
@@ -221,6 +222,17 @@ static patas_status new_target(struct patas__request *request,
     return status;
 }
 
+/* Is the function's beginning what the record and its head were made of? The
+ * head may hold more of it than the record does. */
+static bool same_beginning(const struct patas__target *target)
+{
+    struct patas__remade remade;
+    uint8_t now[sizeof target->before];
+    return !patas__os_read(target->entry + target->at, now, target->owned) &&
+           !memcmp(now, target->before, target->owned) &&
+           patas__describe_move(target, &remade);
+}
+
 /*
  * The record of an entry, unless the code there is another by now: memory of a
  * just-in-time compiler that was used again, a foreign hook, what was a data
@@ -230,13 +242,10 @@ static uint32_t still_known(uintptr_t entry)
 {
     uint32_t index = patas__target_find(entry);
     struct patas__target *target = patas__target_get(index);
-    uint8_t now[sizeof target->before];
     if (!index || !patas__stack_unused(index))
         return index;
     if (target->form != PATAS_FORM_SLOT &&
-        (target->state == PATAS__INSTALLED ||
-         (!patas__os_read(entry + target->at, now, target->owned) &&
-          !memcmp(now, target->before, target->owned))))
+        (target->state == PATAS__INSTALLED || same_beginning(target)))
         return index;
     patas__target_retire(index);
     return 0;

@@ -496,6 +496,39 @@ START_TEST(a_foreign_hook_below_is_the_original)
 }
 END_TEST
 
+/* Memory of a just-in-time compiler: what is behind the bytes that a patch owns
+ * is another instruction by now, or the end of the same one. */
+START_TEST(code_that_was_made_anew_has_a_head_of_its_own)
+{
+    uint8_t code[] = {0xf3, 0x0f, 0x1e, 0xfa,    /* endbr64 or endbr32 */
+                      0xb8, 1,    0,    0,    0, /* mov $1, %eax */
+                      0xc3};
+    uint8_t *page = code_page(0, code, sizeof code, PROT_READ | PROT_EXEC);
+    int (*made)(int) = (int (*)(int))(uintptr_t)page;
+    patas_plan_info info = {.size = sizeof info};
+    patas_stats stats = {.size = sizeof stats}, then = {.size = sizeof then};
+    patas_patch *patch;
+    for (int answer = 1; answer < 4; answer++) {
+        poke(page + 5, &answer, 1);
+        OK(patas_plan((patas_fn)made, &info, &error));
+        OK(patas_replace((patas_fn)made, OURS, &patch, &error));
+        ck_assert_int_eq(((int (*)(int))patas_original(patch))(1), answer);
+        const unsigned moved = info.moved;
+        OK(patas_plan((patas_fn)made, &info, &error));
+        ck_assert_uint_eq(info.moved, moved);
+        OK(patas_restore(patch, &error));
+        ck_assert_int_eq(made(1), answer);
+    }
+    /* The same code again: the same record. */
+    ck_assert_int_eq(patas_stats_read(&stats), PATAS_OK);
+    OK(patas_replace((patas_fn)made, OURS, &patch, &error));
+    OK(patas_restore(patch, &error));
+    ck_assert_int_eq(patas_stats_read(&then), PATAS_OK);
+    ck_assert_uint_eq(stats.targets, then.targets);
+    ck_assert_uint_eq(stats.code_bytes, then.code_bytes);
+}
+END_TEST
+
 /* Modules that come and go. ----------------------------------------------- */
 
 static int (*module_function(void *module, const char *name))(int)
@@ -776,6 +809,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_foreign_hook_on_top_is_left_alone);
     tcase_add_test(tests, a_foreign_jump_that_begins_like_ours_is_left_alone);
     tcase_add_test(tests, a_foreign_hook_below_is_the_original);
+    tcase_add_test(tests, code_that_was_made_anew_has_a_head_of_its_own);
     tcase_add_test(tests, the_targets_module_is_unloaded);
     tcase_add_loop_test(tests, a_batch_keeps_its_targets_modules, 0, 2);
     tcase_add_test(tests, reloaded_before_patas_is_asked);
