@@ -66,6 +66,8 @@ static unsigned try_form(struct patas__request *request, patas_form form,
         struct patas__move move;
         uintptr_t head;
         reason = patas__build_head(request, true, &move, &head);
+        /* The search for the head may have passed by where the stub was. */
+        patas__island_free(request->stub, 0);
         request->moved = reason ? 0 : (unsigned)move.moved;
         request->in_the_way = reason ? (uintptr_t)move.trouble : 0;
         return reason;

@@ -433,6 +433,35 @@ START_TEST(a_plan_decides_and_changes_nothing)
 }
 END_TEST
 
+/* A hole in what is in use has room for the stub, and none for the head. */
+START_TEST(a_plan_looks_for_islands_as_a_patch_does)
+{
+    static const uint8_t code[] = {0x8d, 0x05, 0, 0, 0, 0, 0xc3}; /* lea; ret */
+    enum {
+        EACH = 64
+    };
+    uint8_t all[3 * EACH];
+    memset(all, 0x90, sizeof all);
+    for (unsigned i = 0; i < 3; i++)
+        memcpy(all + i * EACH, code, sizeof code);
+    uint8_t *page = code_page(0, all, sizeof all, PROT_READ | PROT_EXEC);
+    patas_options with = {.size = sizeof with, .context = page};
+    patas_plan_info info = {.size = sizeof info};
+    patas_patch *patch, *other;
+    patas_batch *batch = patas_batch_begin(NULL);
+    OK(patas_batch_replace_with(batch, (patas_fn)(uintptr_t)page, FAKE, &with,
+                                &patch, &error));
+    OK(patas_batch_replace(batch, (patas_fn)(uintptr_t)(page + EACH), FAKE,
+                           &other, &error));
+    patas_batch_abort(batch);
+    OK(patas_plan((patas_fn)(uintptr_t)(page + 2 * EACH), &info, &error));
+    OK(patas_replace((patas_fn)(uintptr_t)(page + 2 * EACH), FAKE, &patch,
+                     &error));
+    ck_assert_mem_eq(page + 2 * EACH, info.after, 8);
+    OK(patas_restore(patch, &error));
+}
+END_TEST
+
 START_TEST(strict_allows_no_trap)
 {
     patas_options options = {sizeof options, PATAS_STRICT, NULL};
@@ -655,6 +684,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_slot_that_another_changed_is_left_alone);
     tcase_add_test(tests, a_context_reaches_the_replacement);
     tcase_add_test(tests, a_plan_decides_and_changes_nothing);
+    tcase_add_test(tests, a_plan_looks_for_islands_as_a_patch_does);
     tcase_add_test(tests, strict_allows_no_trap);
     tcase_add_test(tests, a_lone_return_leads_into_its_own_padding);
     tcase_add_test(tests, a_lone_jump_is_followed_when_asked);
