@@ -63,8 +63,9 @@ check-i386:
 	else \
 	    set -ex; \
 	    scripts/foreign i386 build-i386/foreign \
-	        check libsubunit0 libsubunit-dev \
-	        libelf1 libelf-dev zlib1g zlib1g-dev; \
+	        check libsubunit0 libsubunit-dev libelf1 libelf-dev \
+	        libdw1 libdw-dev zlib1g zlib1g-dev liblzma5 liblzma-dev \
+	        libbz2-1.0; \
 	    cmake --preset i386; \
 	    cmake --build build-i386 -j $(JOBS); \
 	    $(CTEST) --test-dir build-i386 -L $(KINDS); \

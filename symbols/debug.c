@@ -153,7 +153,7 @@ static bool debug_same_names(const struct patas__module *module, Elf *elf)
             !patas__module_holds(module, header.sh_addr, header.sh_size) ||
             memcmp(data->d_buf,
                    (const void *)(module->bias + (uintptr_t)header.sh_addr),
-                   header.sh_size) != 0)
+                   data->d_size) != 0)
             return false;
     }
     return true;

@@ -14,6 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+enum {
+#if defined(__i386__)
+    FIND_IRELATIVE = R_386_IRELATIVE
+#else
+    FIND_IRELATIVE = R_X86_64_IRELATIVE
+#endif
+};
 
 /* Words that the compiler appends to a name that still means the same. */
 static bool same_function_suffix(const char *rest)
@@ -112,7 +121,7 @@ static size_t matches_place(const struct patas__matches *matches,
                             const struct patas__module *module, uint64_t value)
 {
     uint64_t hash = ((uintptr_t)module >> 4 ^ value) * 0x9e3779b97f4a7c15;
-    size_t mask = 2 * matches->capacity - 1, at = hash >> 32 & mask;
+    size_t mask = 2 * matches->capacity - 1, at = (size_t)(hash >> 32) & mask;
 
     for (; matches->places[at]; at = (at + 1) & mask) {
         const struct patas__match *item =
@@ -412,36 +421,79 @@ void patas__find(const struct patas__spec *spec, struct patas__matches *matches)
     }
 }
 
+/* What the file has at `value`: the addend of a relocation that has none of its
+ * own. In memory the loader wrote over it. */
+static bool addend_in_file(const struct patas__module *module, uint64_t value,
+                           uintptr_t *addend)
+{
+    for (unsigned i = 0; i < module->phdr_count; i++) {
+        const ElfW(Phdr) *phdr = &module->phdr[i];
+        if (phdr->p_type == PT_LOAD && value >= phdr->p_vaddr &&
+            value - phdr->p_vaddr < phdr->p_filesz)
+            return pread(module->fd, addend, sizeof *addend,
+                         (off_t)(phdr->p_offset + value - phdr->p_vaddr)) ==
+                   (ssize_t)sizeof *addend;
+    }
+    return false;
+}
+
+/* The one at `index`, of either kind of table. */
+static bool irelative_at(const struct patas__module *module, GElf_Word type,
+                         Elf_Data *data, int index, GElf_Rela *rela)
+{
+    GElf_Rel rel;
+
+    if (type == SHT_RELA)
+        return gelf_getrela(data, index, rela) != NULL;
+    if (!gelf_getrel(data, index, &rel))
+        return false;
+    *rela = (GElf_Rela){rel.r_offset, rel.r_info, 0};
+    uintptr_t addend;
+    if (GELF_R_TYPE(rel.r_info) == FIND_IRELATIVE &&
+        addend_in_file(module, rel.r_offset, &addend))
+        rela->r_addend = (GElf_Sxword)addend;
+    return true;
+}
+
+static bool irelative_add(struct patas__module *module, const GElf_Rela *rela)
+{
+    size_t count = module->irelative_count;
+
+    if (count >= 64 ? !(count & (count - 1)) : !count) {
+        size_t capacity = count ? count * 2 : 64;
+        void *grown =
+            realloc(module->irelatives, capacity * sizeof *module->irelatives);
+        if (!grown)
+            return false;
+        module->irelatives = grown;
+    }
+    module->irelatives[module->irelative_count++] =
+        (struct patas__irelative){(uint64_t)rela->r_addend, rela->r_offset};
+    return true;
+}
+
 /* IRELATIVE relocations of a module's own file: what the loader wrote there is
  * the implementation in use, also for IFUNCs that are static. */
 static void irelatives_read(struct patas__module *module)
 {
     Elf_Scn *section = NULL;
     GElf_Shdr header;
-    size_t capacity = 0;
 
     module->irelatives_read = true;
     while (module->elf && (section = elf_nextscn(module->elf, section))) {
-        if (!gelf_getshdr(section, &header) || header.sh_type != SHT_RELA)
+        if (!gelf_getshdr(section, &header) ||
+            (header.sh_type != SHT_RELA && header.sh_type != SHT_REL))
             continue;
         Elf_Data *data = elf_getdata(section, NULL);
         GElf_Rela rela;
-        for (int i = 0; data && gelf_getrela(data, i, &rela); i++) {
-            if (GELF_R_TYPE(rela.r_info) != R_X86_64_IRELATIVE ||
-                !patas__module_holds(module, rela.r_offset, 8) ||
-                rela.r_offset % 8)
-                continue;
-            if (module->irelative_count == capacity) {
-                capacity = capacity ? capacity * 2 : 64;
-                void *grown = realloc(module->irelatives,
-                                      capacity * sizeof *module->irelatives);
-                if (!grown)
-                    return;
-                module->irelatives = grown;
-            }
-            module->irelatives[module->irelative_count++] =
-                (struct patas__irelative){(uint64_t)rela.r_addend,
-                                          rela.r_offset};
+        for (int i = 0;
+             data && irelative_at(module, header.sh_type, data, i, &rela);
+             i++) {
+            if (GELF_R_TYPE(rela.r_info) == FIND_IRELATIVE &&
+                patas__module_holds(module, rela.r_offset, sizeof(uintptr_t)) &&
+                rela.r_offset % sizeof(uintptr_t) == 0 &&
+                !irelative_add(module, &rela))
+                return;
         }
     }
 }
@@ -455,11 +507,11 @@ static bool is_code_of_any(uintptr_t address)
     return false;
 }
 
-uintptr_t patas__ifunc_choice(struct patas__module *module,
-                              const struct patas__symbol *symbol)
+/* By the module's own slots. */
+static uintptr_t ifunc_in_module(struct patas__module *module,
+                                 const struct patas__symbol *symbol)
 {
     uintptr_t resolver = module->bias + (uintptr_t)symbol->value;
-    patas_plan_info info = {.size = sizeof info};
 
     if (!module->irelatives_read)
         irelatives_read(module);
@@ -472,9 +524,27 @@ uintptr_t patas__ifunc_choice(struct patas__module *module,
         if (choice != resolver && is_code_of_any(choice))
             return choice;
     }
+    return 0;
+}
+
+/* By the slots of all modules: the engine reads their tables, so none may be
+ * unloaded meanwhile. */
+static uintptr_t ifunc_in_slots(uintptr_t resolver)
+{
+    patas_plan_info info = {.size = sizeof info};
+
     (void)patas_plan((patas_fn)resolver, &info, NULL);
-    return info.entry != resolver && is_code_of_any(info.entry) ? info.entry
-                                                                : 0;
+    return info.entry != resolver ? info.entry : 0;
+}
+
+uintptr_t patas__ifunc_choice(struct patas__module *module,
+                              const struct patas__symbol *symbol)
+{
+    uintptr_t choice = ifunc_in_module(module, symbol);
+
+    if (!choice)
+        choice = ifunc_in_slots(module->bias + (uintptr_t)symbol->value);
+    return is_code_of_any(choice) ? choice : 0;
 }
 
 /* The dynamic linker asks the resolver. Not under our lock: a thread in
@@ -494,6 +564,16 @@ static void ifunc_ask_linker(patas_symbol *symbol)
                       : dlsym(handle, symbol->name);
     symbol->address = (uintptr_t)found;
     dlclose(handle);
+}
+
+/* What its own module doesn't tell, the linker does; and no module is unloaded
+ * while it looks. Who may not ask it reads slots. */
+static void ifunc_ask(patas_symbol *symbol, bool ask_linker)
+{
+    if (ask_linker)
+        ifunc_ask_linker(symbol);
+    if (symbol->resolver && !symbol->address)
+        symbol->address = ifunc_in_slots(symbol->resolver);
 }
 
 static const char *symbol_version(const struct patas__match *match)
@@ -536,7 +616,7 @@ void patas__symbol_copy(struct patas__arena *arena,
     out->address = module->bias + (uintptr_t)symbol->value;
     if (symbol->flags & PATAS_SYMBOL_IFUNC) {
         out->resolver = out->address;
-        out->address = patas__ifunc_choice(module, symbol);
+        out->address = ifunc_in_module(module, symbol);
     }
     out->name = patas__arena_print(arena, "%.*s", (int)length, name);
     out->plain = plain ? patas__arena_text(arena, plain) : out->name;
@@ -756,8 +836,8 @@ static patas_status find_owner(const char *spec, struct find_how how,
         patas_found_free(&owner->found);
         return status;
     }
-    for (size_t i = 0; how.ask_linker && i < owner->found.count; i++)
-        ifunc_ask_linker((patas_symbol *)&owner->found.symbols[i]);
+    for (size_t i = 0; i < owner->found.count; i++)
+        ifunc_ask((patas_symbol *)&owner->found.symbols[i], how.ask_linker);
     *result = owner;
     return status;
 }

@@ -40,18 +40,29 @@ static bool read_memory(uintptr_t address, void *out, size_t size)
            (ssize_t)size;
 }
 
-/* movabs $to,%reg; jmp *%reg, as many trampolines are. */
+/* mov $to,%reg; jmp *%reg with all bits of an address; in 32-bit code also
+ * push $to; ret: as many trampolines are. */
 static bool absolute_jump(const uint8_t *bytes, uintptr_t *to)
 {
-    if ((bytes[0] & 0xfe) != 0x48 || (bytes[1] & 0xf8) != 0xb8)
-        return false;
-    const uint8_t *jump = bytes + 10;
-    bool high = bytes[0] & 1;
+    const bool wide = sizeof *to == 8;
+    bool high = false; /* r8 to r15 */
+
+    if (!wide && bytes[0] == 0x68 && bytes[5] == 0xc3) {
+        memcpy(to, bytes + 1, sizeof *to);
+        return true;
+    }
+    if (wide) {
+        if ((*bytes & 0xfe) != 0x48)
+            return false;
+        high = *bytes++ & 1;
+    }
+    const uint8_t *jump = bytes + 1 + sizeof *to;
     if (high && *jump++ != 0x41)
         return false;
-    if (jump[0] != 0xff || jump[1] != (0xe0 | (bytes[1] & 7)))
+    if ((bytes[0] & 0xf8) != 0xb8 || jump[0] != 0xff ||
+        jump[1] != (0xe0 | (bytes[0] & 7)))
         return false;
-    memcpy(to, bytes + 2, sizeof *to);
+    memcpy(to, bytes + 1, sizeof *to);
     return true;
 }
 

@@ -18,7 +18,7 @@ struct memory_tables {
 /* glibc writes addresses over what the file has, except where the section is
  * read-only: what lies outside of the module is taken as not yet relocated. */
 static const void *memory_at(const struct patas__module *module,
-                             uint64_t pointer, size_t size)
+                             uint64_t pointer, uint64_t size)
 {
     if (patas__module_holds(module, pointer - module->bias, size))
         return (const void *)(uintptr_t)pointer;
@@ -38,7 +38,7 @@ static size_t memory_gnu_count(const struct patas__module *module,
     uint64_t buckets_at = (uint64_t)(uintptr_t)head + 16 + bloom;
     uint64_t chains_at = buckets_at + (uint64_t)head[0] * 4;
     const uint32_t *buckets =
-        memory_at(module, buckets_at, (size_t)head[0] * 4);
+        memory_at(module, buckets_at, (uint64_t)head[0] * 4);
     uint32_t last = 0;
 
     for (uint32_t i = 0; buckets && i < head[0]; i++)
@@ -71,7 +71,7 @@ static bool memory_tables_find(const struct patas__module *module,
             strings = value;
             break;
         case DT_STRSZ:
-            tables->strings_size = value;
+            tables->strings_size = (size_t)value;
             break;
         case DT_HASH:
             hash = value;
@@ -91,10 +91,11 @@ static bool memory_tables_find(const struct patas__module *module,
     if (tables->count > UINT32_MAX / sizeof(ElfW(Sym)))
         return false;
     tables->symbols =
-        memory_at(module, symbols, tables->count * sizeof(ElfW(Sym)));
+        memory_at(module, symbols, (uint64_t)tables->count * sizeof(ElfW(Sym)));
     tables->strings = memory_at(module, strings, tables->strings_size);
     tables->versym =
-        versym ? memory_at(module, versym, tables->count * sizeof(ElfW(Half)))
+        versym ? memory_at(module, versym,
+                           (uint64_t)tables->count * sizeof(ElfW(Half)))
                : NULL;
     return tables->symbols && tables->strings && tables->strings_size &&
            tables->strings_size <= UINT32_MAX;

@@ -38,11 +38,11 @@ static bool code_begins(struct patas__module *module, uint64_t at)
     if (!symbol)
         return true;
     for (uint64_t pc = symbol->value; pc < at; pc += insn.length) {
-        const uint8_t *bytes = (const uint8_t *)(module->bias + pc);
+        const uint8_t *bytes = (const uint8_t *)(module->bias + (uintptr_t)pc);
         uint64_t left = at - pc + PATAS__INSN_LONGEST;
         if (!patas__module_holds(module, pc, left))
             left = at - pc + 5;
-        if (!patas__instruction_at(bytes, left, pc, &insn))
+        if (!patas__instruction_at(bytes, (size_t)left, pc, &insn))
             return true; /* data between code: no proof either way */
         if (pc + insn.length > at)
             return false;

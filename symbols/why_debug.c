@@ -206,7 +206,7 @@ static const char *source_of(const Dwarf_Die *die, unsigned attribute_name)
                       NULL) ||
         dwarf_getsrcfiles(&unit, &files, &count) || index >= count)
         return "";
-    const char *name = dwarf_filesrc(files, index, NULL, NULL);
+    const char *name = dwarf_filesrc(files, (size_t)index, NULL, NULL);
     return name ? name : "";
 }
 

@@ -30,7 +30,7 @@ extern struct {
 } __jit_debug_descriptor;
 
 enum {
-    REGISTERS = 17, /* rax to rip */
+    REGISTERS = sizeof(void *) == 8 ? 17 : 9, /* rax to rip, eax to eip */
     FILES = 64
 };
 
@@ -57,9 +57,11 @@ static size_t patch_all(const struct link_map *map, Elf *elf)
         for (int i = 0; gelf_getsym(data, i, &symbol); i++) {
             patas_patch *patch;
             if (GELF_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_shndx)
-                patched += patas_batch_replace(
-                               batch, (patas_fn)(map->l_addr + symbol.st_value),
-                               (patas_fn)unused, &patch, NULL) == PATAS_OK;
+                patched +=
+                    patas_batch_replace(
+                        batch,
+                        (patas_fn)(map->l_addr + (uintptr_t)symbol.st_value),
+                        (patas_fn)unused, &patch, NULL) == PATAS_OK;
         }
     }
     ck_assert_int_eq(patas_batch_commit(batch, NULL), PATAS_OK);
@@ -71,7 +73,7 @@ static void read_announced(void)
     announced_count = 0;
     for (const struct jit_entry *entry = __jit_debug_descriptor.first; entry;
          entry = entry->next) {
-        Elf *elf = elf_memory(entry->file, entry->size);
+        Elf *elf = elf_memory(entry->file, (size_t)entry->size);
         ck_assert_msg(elf && elf_kind(elf) == ELF_K_ELF, "%s", elf_errmsg(-1));
         ck_assert_int_lt(announced_count, FILES);
         announced[announced_count] = dwarf_getcfi_elf(elf);
@@ -126,7 +128,7 @@ static bool compare_at(const struct patas__move *move, size_t at, size_t k,
                        const struct link_map *map, Dwarf_CFI *file)
 {
     Dwarf_Frame *here, *there;
-    size_t where = move->from + k - map->l_addr;
+    size_t where = (size_t)(move->from + k - map->l_addr);
     if (dwarf_cfi_addrframe(file, where, &there))
         return false;
     here = announced_frame((uintptr_t)move->to + at);
@@ -147,7 +149,7 @@ static unsigned compare_head(const struct patas__target *target,
     struct patas__insn last;
     const struct patas__move *move = &remade.move;
     ck_assert_msg(patas__describe_move(target, &remade), "no head for %#lx",
-                  target->entry - map->l_addr);
+                  (unsigned long)(target->entry - map->l_addr));
     for (size_t k = 0; k < move->moved; k++)
         if (move->map[k] != 0xff)
             compared += compare_at(move, move->map[k], k, map, file);

@@ -2,6 +2,7 @@
 /* Whose patches are in this process. */
 #include "live/expect.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -94,16 +95,21 @@ END_TEST
 
 START_TEST(a_trampoline_is_followed)
 {
-    /* jmp *2(%rip); ud2; address: as many libraries have it. */
+    /* jmp *2(%rip), or jmp *address; ud2; address: as many libraries have it.
+     */
     uint8_t *page = mmap(
         (void *)(((uintptr_t)victim & ~0xfffffful) + (64 << 20)), 4096,
         PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(page, MAP_FAILED);
-    memcpy(page, "\xff\x25\x02\x00\x00\x00\x0f\x0b", 8);
+    const bool wide = sizeof(void *) == 8;
+    uint32_t slot = wide ? 2 : (uint32_t)(uintptr_t)(page + 8);
     uintptr_t to = (uintptr_t)getpid;
-    memcpy(page + 8, &to, 8);
+    memcpy(page, "\xff\x25", 2);
+    memcpy(page + 2, &slot, 4);
+    memcpy(page + 6, "\x0f\x0b", 2);
+    memcpy(page + 8, &to, sizeof to);
     jump_to((patas_fn)victim, (uintptr_t)page);
-    /* movabs $0, %rax ...: memory without a jump is where it ends. */
+    /* Memory without a jump is where it ends. */
     memcpy(page + 64, "\xc3", 1);
     jump_to((patas_fn)other, (uintptr_t)page + 64);
     patas_foreign_list *list = all("symbols_foreign");
@@ -116,6 +122,38 @@ START_TEST(a_trampoline_is_followed)
     ck_assert_uint_eq(found->target, (uintptr_t)page + 64);
     ck_assert_str_eq(found->owner, "anonymous memory");
     patas_foreign_free(list);
+}
+END_TEST
+
+/* mov $to,%reg; jmp *%reg, and what else is written in a function's place. */
+static void leads_to_getpid(const char *before, const char *behind)
+{
+    uint8_t bytes[16];
+    const uintptr_t to = (uintptr_t)getpid;
+    size_t size = strlen(before);
+    memcpy(bytes, before, size);
+    memcpy(bytes + size, &to, sizeof to);
+    size += sizeof to;
+    memcpy(bytes + size, behind, strlen(behind));
+    overwrite((patas_fn)victim, bytes, size + strlen(behind));
+    patas_foreign_list *list = all("symbols_foreign");
+    const patas_foreign *found = patch_of(list, "victim");
+    ck_assert_ptr_nonnull(found);
+    ck_assert_msg(found->target == to, "%02x..: %#lx, not %#lx", bytes[0],
+                  (unsigned long)found->target, (unsigned long)to);
+    patas_foreign_free(list);
+}
+
+START_TEST(a_jump_may_be_by_a_register)
+{
+#if defined(__x86_64__)
+    leads_to_getpid("\x48\xb8", "\xff\xe0");     /* rax */
+    leads_to_getpid("\x49\xbb", "\x41\xff\xe3"); /* r11 */
+#elif defined(__i386__)
+    leads_to_getpid("\xb8", "\xff\xe0"); /* eax */
+    leads_to_getpid("\xb9", "\xff\xe1"); /* ecx */
+    leads_to_getpid("\x68", "\xc3");     /* push; ret */
+#endif
 }
 END_TEST
 
@@ -154,6 +192,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, an_untouched_process_has_none);
     tcase_add_test(tests, somebody_else_s_jump_has_an_owner);
     tcase_add_test(tests, a_trampoline_is_followed);
+    tcase_add_test(tests, a_jump_may_be_by_a_register);
     tcase_add_test(tests, our_own_are_told_from_others);
     tcase_add_test(tests, a_breakpoint_is_called_one);
 }

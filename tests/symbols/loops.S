@@ -3,6 +3,20 @@
  * Debug information that goes in circles: types, origins and siblings that
  * lead to themselves, blocks in blocks without end. Linked with sample.c.
  */
+#if defined(__LP64__)
+#define ADDRESS_BYTES 8
+#define ADDRESS       .quad
+#else
+#define ADDRESS_BYTES 4
+#define ADDRESS       .long
+#endif
+
+/* DW_AT_low_pc, and DW_AT_high_pc as a length of 8 bytes. */
+        .macro range start, size
+        ADDRESS \start
+        .quad \size
+        .endm
+
         .section .note.GNU-stack,"",@progbits
 
         .section .debug_abbrev,"",@progbits
@@ -48,7 +62,7 @@
 .Lversion:
         .value 4
         .long .Labbrev
-        .byte 8
+        .byte ADDRESS_BYTES
 .Lcu:
         .uleb128 1
         .asciz "GNU C17 -O2"
@@ -79,7 +93,7 @@
         .long .Lone - .Lunit
         .uleb128 2
         .asciz "sample_types"
-        .quad sample_types, 1
+        range sample_types, 1
         .long .Lfirst - .Lunit
         .uleb128 9
         .long .Lconst - .Lunit
@@ -88,20 +102,20 @@
         .byte 0
         .uleb128 2
         .asciz "sample_f1"
-        .quad sample_f1, 16
+        range sample_f1, 16
         .long .Lconst - .Lunit
 .Linlined:
         .uleb128 5
         .long .Linlined - .Lunit
-        .quad sample_f1, 1
+        range sample_f1, 1
         .byte 1, 2
         .uleb128 5
         .long .Lorigin - .Lunit
-        .quad sample_f1, 1
+        range sample_f1, 1
         .byte 1, 2
         .uleb128 5
         .long .Lone - .Lunit
-        .quad sample_f1, 1
+        range sample_f1, 1
         .byte 1, 2
         .rept 20000
         .uleb128 6
@@ -114,12 +128,12 @@
         .uleb128 7
         .long .Lsibling - .Lunit
         .asciz "sample_f2"
-        .quad sample_f2, 16
+        range sample_f2, 16
         .byte 0
         .uleb128 7
         .long .Lcu - .Lunit
         .asciz "sample_named"
-        .quad sample_named, 16
+        range sample_named, 16
         .byte 0
         .byte 0
 .Lend:
