@@ -15,6 +15,43 @@
 #include "bench.h"
 #include "peers/peer.h"
 
+#if defined(__i386__)
+/* Each is entered with 64 bytes' address on the stack, and answers in eax. What
+ * has data of its own asks a thunk for its address, or calls and pops. */
+static const char *const shapes[] = {
+    "endbr32\n push %ebp\n mov %esp,%ebp\n sub $24,%esp\n mov 8(%ebp),%eax\n"
+    " mov (%eax),%eax\n leave\n ret\n",
+    "push %ebx\n mov 8(%esp),%ebx\n mov (%ebx),%eax\n add $3,%eax\n"
+    " pop %ebx\n ret\n",
+    "push %edi\n push %esi\n push %ebx\n mov 16(%esp),%ebx\n"
+    " mov (%ebx),%ebx\n lea (%ebx,%ebx),%eax\n pop %ebx\n pop %esi\n"
+    " pop %edi\n ret\n",
+    "sub $28,%esp\n mov %gs:20,%eax\n mov %eax,12(%esp)\n mov 32(%esp),%eax\n"
+    " mov (%eax),%eax\n mov 12(%esp),%edx\n sub %gs:20,%edx\n add $28,%esp\n"
+    " ret\n",
+    "mov 4(%esp),%eax\n mov (%eax),%eax\n test %eax,%eax\n je 1f\n"
+    " add $7,%eax\n1: ret\n",
+    "mov 4(%esp),%edx\n xor %eax,%eax\n cmpl $9,(%edx)\n seta %al\n ret\n",
+    "mov 4(%esp),%eax\n test %eax,%eax\n je 1f\n mov 8(%eax),%eax\n1: ret\n",
+    "call pc_of_ecx\n add $_GLOBAL_OFFSET_TABLE_,%ecx\n mov 4(%esp),%edx\n"
+    " mov shared@GOTOFF(%ecx),%eax\n add (%edx),%eax\n ret\n",
+    "mov 4(%esp),%eax\n add $8,%eax\n ret\n",
+    "mov 4(%esp),%eax\n cmpl $16,(%eax)\n ja 1f\n mov $1,%eax\n ret\n"
+    "1: mov $2,%eax\n ret\n",
+    "mov $7,%eax\n ret\n",
+    "push %ebp\n push %edi\n push %esi\n push %ebx\n sub $44,%esp\n"
+    " mov 64(%esp),%ebx\n mov (%ebx),%eax\n imul $5,%eax,%eax\n"
+    " xor $0x1234,%eax\n add $44,%esp\n pop %ebx\n pop %esi\n pop %edi\n"
+    " pop %ebp\n ret\n",
+    "push %ebx\n mov 8(%esp),%edx\n mov (%edx),%eax\n shl $2,%eax\n"
+    " add 8(%edx),%eax\n xor 16(%edx),%eax\n pop %ebx\n ret\n",
+    "call 1f\n1: pop %eax\n add $_GLOBAL_OFFSET_TABLE_+(.-1b),%eax\n"
+    " mov 4(%esp),%edx\n lea shared@GOTOFF(%eax),%eax\n cmp %eax,%edx\n"
+    " je 2f\n mov 24(%edx),%eax\n2: ret\n",
+};
+#define SHAPES_NEED "pc_of_ecx: mov (%esp),%ecx\n ret\n"
+#define ASSEMBLE    "cc -m32"
+#else
 /* Each is entered with rdi pointing to 64 bytes, and answers in rax. */
 static const char *const shapes[] = {
     "endbr64\n push %rbp\n mov %rsp,%rbp\n sub $32,%rsp\n mov %rdi,-8(%rbp)\n"
@@ -41,6 +78,9 @@ static const char *const shapes[] = {
     " xor 16(%rdx),%rax\n ret\n",
     "cmp shared(%rip),%rdi\n je 1f\n mov 24(%rdi),%rax\n1: ret\n",
 };
+#define SHAPES_NEED ""
+#define ASSEMBLE    "cc"
+#endif
 enum {
     SHAPES = sizeof shapes / sizeof *shapes,
     ROUNDS = 5
@@ -77,6 +117,7 @@ static bool generate(const char *directory, size_t count, char library[300])
                 ".p2align 4\n.globl f%zu\n.type f%zu,@function\n"
                 "f%zu: .cfi_startproc\n %s .cfi_endproc\n.size f%zu,.-f%zu\n",
                 i, i, i, shapes[bench_random(&seed) % SHAPES], i, i);
+    fprintf(file, "%s", SHAPES_NEED);
     fprintf(file, ".section .rodata\n.globl table\n.p2align 3\ntable:\n");
     for (size_t i = 0; i < count; i++)
         fprintf(file, ".long f%zu - table\n", i);
@@ -85,7 +126,8 @@ static bool generate(const char *directory, size_t count, char library[300])
     if (fclose(file))
         return false;
     snprintf(command, sizeof command,
-             "cc -shared -nostdlib -Wl,-Bsymbolic -Wl,--eh-frame-hdr -o '%s' "
+             ASSEMBLE
+             " -shared -nostdlib -Wl,-Bsymbolic -Wl,--eh-frame-hdr -o '%s' "
              "'%s'",
              library, source);
     bool built = system(command) == 0;

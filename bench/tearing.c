@@ -6,6 +6,8 @@
  * immediate between AAAAAAAA and 55555555 by one kind of store after the
  * other. A result that is neither was half an instruction.
  */
+#define _FILE_OFFSET_BITS 64 /* /proc/self/mem goes beyond 2 GB in 32 bits */
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,7 +20,10 @@
 
 enum method {
     CMPXCHG8,
+#if defined(__x86_64__)
     CMPXCHG16,
+#endif
+    HALVES,
     STORE8,
     STORE16,
     STORE8_UNALIGNED,
@@ -34,10 +39,15 @@ static const struct row {
     unsigned offset; /* of the code in a 64-byte line */
     bool used;       /* the engine relies on it */
 } rows[] = {
+#if defined(__x86_64__)
     {"aligned 8, lock cmpxchg", CMPXCHG8, 2, true},
     {"aligned 16, lock cmpxchg16b", CMPXCHG16, 5, true},
+#else
+    {"aligned 8, lock cmpxchg8b", CMPXCHG8, 2, true},
+#endif
     {"aligned 8, /proc/self/mem", MEM8, 2, true},
     {"aligned 8, mov", STORE8, 2, false},
+    {"aligned 8, two mov of 4", HALVES, 2, false},
     {"aligned 16, movdqa", STORE16, 5, false},
     {"aligned 16, /proc/self/mem", MEM16, 5, false},
     {"8 bytes over an 8-byte line, mov", STORE8_UNALIGNED, 5, false},
@@ -55,7 +65,7 @@ enum {
 
 static uint8_t *code; /* where the function is */
 static atomic_int stop;
-static unsigned long calls, torn, flips;
+static unsigned long long calls, torn, flips;
 static int mem_fd;
 
 static void *reader(void *unused)
@@ -73,6 +83,7 @@ static void *reader(void *unused)
     return unused;
 }
 
+#if defined(__x86_64__)
 static void cmpxchg16(void *at, const uint8_t bytes[16])
 {
     uint64_t want[2], old[2];
@@ -94,22 +105,55 @@ static void cmpxchg8(void *at, const uint8_t bytes[8])
                      : "memory", "cc");
 }
 
+static void store8(void *at, const uint8_t bytes[8])
+{
+    uint64_t eight;
+    memcpy(&eight, bytes, 8);
+    __asm__ volatile("mov %1,(%0)" ::"r"(at), "r"(eight) : "memory");
+}
+#else
+static void cmpxchg8(void *at, const uint8_t bytes[8])
+{
+    uint32_t want[2], old[2];
+    memcpy(want, bytes, 8);
+    memcpy(old, at, 8);
+    __asm__ volatile("1: lock cmpxchg8b (%[at])\n jnz 1b"
+                     : "+a"(old[0]), "+d"(old[1])
+                     : [at] "r"(at), "b"(want[0]), "c"(want[1])
+                     : "memory", "cc");
+}
+
+/* The one mov of 8 bytes that there is. */
+static void store8(void *at, const uint8_t bytes[8])
+{
+    __asm__ volatile("movq (%1),%%xmm0\n movq %%xmm0,(%0)" ::"r"(at), "r"(bytes)
+                     : "memory", "xmm0");
+}
+#endif
+
 /* `unit` is the aligned unit's new content, `in` where the code begins. */
 static void store(enum method method, uint8_t *at, const uint8_t *unit,
                   size_t in)
 {
     const uint8_t *bytes = unit + in;
-    uint64_t eight;
+    uint32_t half[2];
     switch (method) {
     case CMPXCHG8:
         cmpxchg8(at, unit);
         break;
+#if defined(__x86_64__)
     case CMPXCHG16:
         cmpxchg16(at, unit);
         break;
+#endif
+    case HALVES:
+        memcpy(half, unit, 8);
+        __asm__ volatile("mov %1,(%0)\n mov %2,4(%0)" ::"r"(at), "r"(half[0]),
+                         "r"(half[1])
+                         : "memory");
+        break;
     case STORE8:
-        memcpy(&eight, unit, 8);
-        __asm__ volatile("mov %1,(%0)" ::"r"(at), "r"(eight) : "memory");
+        store8(at, unit);
         break;
     case STORE16:
         __asm__ volatile("movdqu (%1),%%xmm0\n movdqa %%xmm0,(%0)" ::"r"(at),
@@ -117,8 +161,7 @@ static void store(enum method method, uint8_t *at, const uint8_t *unit,
                          : "memory", "xmm0");
         break;
     case STORE8_UNALIGNED:
-        memcpy(&eight, bytes, 8);
-        __asm__ volatile("mov %1,(%0)" ::"r"(code), "r"(eight) : "memory");
+        store8(code, bytes);
         break;
     case MEM8:
         (void)!pwrite(mem_fd, unit, 8, (off_t)(uintptr_t)at);
@@ -136,11 +179,20 @@ static void store(enum method method, uint8_t *at, const uint8_t *unit,
     }
 }
 
-static void run(const struct row *row, double seconds, unsigned long *writes)
+static bool is_sixteen(enum method method)
+{
+#if defined(__x86_64__)
+    if (method == CMPXCHG16)
+        return true;
+#endif
+    return method == STORE16 || method == MEM16;
+}
+
+static void run(const struct row *row, double seconds,
+                unsigned long long *writes)
 {
     uint8_t units[2][32];
-    bool sixteen = row->method == CMPXCHG16 || row->method == STORE16 ||
-                   row->method == MEM16;
+    bool sixteen = is_sixteen(row->method);
     size_t in = row->offset % (sixteen ? 16 : 8);
     pthread_t thread;
     uint8_t *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC,
@@ -185,9 +237,9 @@ int main(int count, char **arguments)
     printf("%-38s %4s %12s %12s %12s %10s\n", "store", "used", "writes",
            "calls", "flips seen", "torn");
     for (size_t i = 0; i < ROWS; i++) {
-        unsigned long writes;
+        unsigned long long writes;
         run(&rows[i], seconds / ROWS, &writes);
-        printf("%-38s %4s %12lu %12lu %12lu %10lu\n", rows[i].name,
+        printf("%-38s %4s %12llu %12llu %12llu %10llu\n", rows[i].name,
                rows[i].used ? "yes" : "", writes, calls, flips, torn);
         fflush(stdout);
         good &= !rows[i].used || !torn;
