@@ -80,10 +80,20 @@ struct world {
     uint8_t stack[STACK_SEEN + 0x100]; /* from STACK_TOP - 0x100 on */
 };
 
-/* Below 2 GB; moved within, and over the sign and the end of 32 bits. */
-#define ORIGIN 0x30000000u
-static const uint32_t places[] = {0x31000000, 0x10000003, 0xb0100005,
-                                  0xf0000001};
+/* Below 2 GB; moved within, and over the sign and the end of 32 bits. The
+ * sanitizer has its shadow at 20000000 to 3fffffff of 32 bits; of 64, from
+ * 7fff8000 on, so that there 32-bit code can't be moved farther. */
+#define ORIGIN 0x50000000u
+static const uint32_t places[] = {
+    0x51000000,
+    0x10000003,
+#if defined(__i386__) || !defined(__SANITIZE_ADDRESS__)
+    0xb0100005,
+    0xe0000001,
+#else
+    0x70000005,
+#endif
+};
 
 static uint8_t *const arena = (uint8_t *)ORIGIN;
 

@@ -317,8 +317,10 @@ START_TEST(the_real_implementation_of_memcpy_is_found)
            right);
     ck_assert_uint_gt(ifuncs, 20);
     /* On i386 the slot of an IRELATIVE relocation no longer tells whom the
-     * loader asked. */
+     * loader asked, and those by name lead to the sanitizer if there is one. */
+#if defined(__x86_64__) || !defined(__SANITIZE_ADDRESS__)
     ck_assert_uint_gt(found, ifuncs / MACHINE(2, 4));
+#endif
     ck_assert_uint_eq(right, found);
 }
 END_TEST
