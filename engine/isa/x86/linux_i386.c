@@ -64,11 +64,17 @@ __asm__(".text\n"
         "    .cfi_endproc\n"
         ".size patas__syscall, .-patas__syscall\n");
 
-/* A program without a C library need not have a thread pointer, and reading
- * one that is not there is a fault. */
+/* The word at gs:0 is the thread pointer (ELF Handling For Thread-Local
+ * Storage, 4.2; Go keeps to it). A program without a C library need not have
+ * one: then the selector is null, and reading by it a fault. */
 uintptr_t patas__os_thread(void)
 {
-    return (uintptr_t)patas__os_tid() * 2;
+    uint32_t selector;
+    uintptr_t pointer = 0;
+    __asm__ volatile("mov %%gs, %0" : "=r"(selector));
+    if (selector & 0xfffc)
+        __asm__ volatile("mov %%gs:0, %0" : "=r"(pointer));
+    return pointer && !(pointer & 1) ? pointer : (uintptr_t)patas__os_tid() * 2;
 }
 
 /* Linux has them for 64-bit code alone. */
