@@ -94,6 +94,9 @@ static bool place_island(void)
     return false;
 }
 
+/* In 32 bits, too. */
+typedef uint64_t unit __attribute__((aligned(8)));
+
 static void run_naive(void *argument)
 {
     static struct torture_threads threads;
@@ -118,7 +121,7 @@ static void run_naive(void *argument)
     torture_start(&threads);
     double end = bench_now() + naive.seconds;
     for (unsigned long n = 0; n % 64 || bench_now() < end; n++) {
-        __atomic_store_n((uint64_t *)(void *)naive.entry,
+        __atomic_store_n((unit *)(void *)naive.entry,
                          n % 2 ? naive.old : naive.new, __ATOMIC_SEQ_CST);
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0,
                 0);

@@ -7,14 +7,23 @@
 
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR i386)
-set(CMAKE_C_COMPILER i686-linux-gnu-gcc)
-set(CMAKE_CXX_COMPILER i686-linux-gnu-g++)
+# Or clang, if the command line says so: it takes the same libraries.
+if(NOT CMAKE_C_COMPILER)
+  set(CMAKE_C_COMPILER i686-linux-gnu-gcc)
+  set(CMAKE_CXX_COMPILER i686-linux-gnu-g++)
+endif()
+foreach(language ASM C CXX)
+  set(CMAKE_${language}_COMPILER_TARGET i686-linux-gnu)
+endforeach()
 
 set(patas_libraries /usr/i686-linux-gnu/lib)
 # try_compile() reads this file, too, in the same process but elsewhere.
 get_property(patas_trying GLOBAL PROPERTY IN_TRY_COMPILE)
 if(NOT patas_trying)
   set(patas_foreign "${CMAKE_BINARY_DIR}/foreign")
+  if(PATAS_FOREIGN) # another build's
+    set(patas_foreign "${PATAS_FOREIGN}")
+  endif()
   set(ENV{PKG_CONFIG_SYSROOT_DIR} "${patas_foreign}")
   set(ENV{PKG_CONFIG_LIBDIR}
       "${patas_foreign}/usr/lib/i386-linux-gnu/pkgconfig:${patas_foreign}/usr/share/pkgconfig"
@@ -29,7 +38,8 @@ string(
 if(patas_foreign)
   foreach(language C CXX)
     set(CMAKE_${language}_FLAGS_INIT
-        "-isystem ${patas_foreign}/usr/include/i386-linux-gnu")
+        "-isystem ${patas_foreign}/usr/include/i386-linux-gnu -isystem ${patas_foreign}/usr/include"
+    )
   endforeach()
   foreach(folder usr/lib lib)
     string(APPEND CMAKE_EXE_LINKER_FLAGS_INIT

@@ -53,7 +53,9 @@ static uint64_t armed_count; /* grows by every patas__trap_arm() */
 enum {
     RETRY_SLOTS = 64
 };
-static uint64_t retried[RETRY_SLOTS];
+/* Aligned in 32 bits, too: else clang calls a library for what is atomic. */
+typedef uint64_t retry_key __attribute__((aligned(8)));
+static retry_key retried[RETRY_SLOTS];
 
 enum {
     SIG_SETMASK_ = 2,
@@ -242,7 +244,7 @@ static struct patas__action chain_take(int number, uintptr_t depth)
 static bool trap_is_over(int number, uintptr_t pc)
 {
     uint64_t key, seen;
-    uint64_t *slot;
+    retry_key *slot;
 
     if (patas__frame_still_traps(number, pc))
         return false;

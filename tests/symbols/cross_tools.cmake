@@ -10,8 +10,11 @@ if(NOT CMAKE_CROSSCOMPILING)
   return()
 endif()
 set(patas_tools "${CMAKE_CURRENT_BINARY_DIR}/tools")
-get_filename_component(patas_triple "${CMAKE_C_COMPILER}" NAME)
-string(REGEX REPLACE "-[a-z]+(-[0-9.]+)?$" "" patas_triple "${patas_triple}")
+set(patas_triple "${CMAKE_C_COMPILER_TARGET}")
+if(NOT patas_triple) # gcc has it in its name
+  get_filename_component(patas_triple "${CMAKE_C_COMPILER}" NAME)
+  string(REGEX REPLACE "-[a-z]+(-[0-9.]+)?$" "" patas_triple "${patas_triple}")
+endif()
 
 function(patas_tool name words)
   file(WRITE "${patas_tools}/${name}" "#!/bin/sh\nexec ${words}\n")

@@ -904,6 +904,9 @@ static long call_target(struct worker *worker)
     return 0;
 }
 
+/* In 32 bits, too. */
+typedef uint64_t unit __attribute__((aligned(8)));
+
 static void make_target(uint64_t *old, uint64_t *new)
 {
     const int32_t displacement = MACHINE(0x10d620d6, 0x10f420f4);
@@ -959,11 +962,11 @@ START_TEST(nobody_is_lost_while_a_window_changes)
     for (int round = 0; round < 100; round++) {
         hold(&held, RUNNERS / 2);
         moved += held.moved;
-        __atomic_store_n((uint64_t *)target, new, __ATOMIC_SEQ_CST);
+        __atomic_store_n((unit *)target, new, __ATOMIC_SEQ_CST);
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0,
                 0);
         patas__trap_release(&held);
-        __atomic_store_n((uint64_t *)target, old, __ATOMIC_SEQ_CST);
+        __atomic_store_n((unit *)target, old, __ATOMIC_SEQ_CST);
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0,
                 0);
     }

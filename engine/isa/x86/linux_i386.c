@@ -91,16 +91,20 @@ const uint8_t patas__unit_least = 8, patas__unit_most = 8;
  * 3 GB, and refuses what lies above them. */
 const uintptr_t patas__user_top = 0xffffe000;
 
-/* lock cmpxchg8b (docs/safety.md lists the processors that this was tried
- * on). */
+/* docs/safety.md lists the processors that this was tried on. The compiler's
+ * own would be a call of a library where it doubts that `unit` is aligned. */
 bool patas__unit_swap(uintptr_t unit, unsigned size, const uint8_t *old,
                       const uint8_t *new)
 {
     uint64_t expected = patas__load64(old);
+    bool same;
     (void)size;
-    return __atomic_compare_exchange_n((uint64_t *)unit, &expected,
-                                       patas__load64(new), false,
-                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    __asm__ volatile("lock cmpxchg8b %1"
+                     : "=@ccz"(same), "+m"(*(volatile uint64_t *)unit),
+                       "+A"(expected)
+                     : "b"(patas__load32(new)), "c"(patas__load32(new + 4))
+                     : "memory");
+    return same;
 }
 
 /* Caches are coherent (SDM volume 3, 11.6). */
