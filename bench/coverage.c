@@ -396,6 +396,8 @@ static const char *work_text(const struct coverage *r, char text[64])
         return r->patch_end;
     if (!r->has_work)
         return "no workload";
+    if (!r->output_bytes)
+        return "no output";
     if (!r->same_twice)
         return "not repeatable";
     if (!r->same_patched)
@@ -481,6 +483,7 @@ static void add_up(struct coverage *total, const struct coverage *r)
         total->by_reason[i] += r->by_reason[i];
     total->neighbours += r->neighbours;
     total->left_changed += r->left_changed;
+    total->output_bytes += r->output_bytes;
     total->executed += r->executed;
     total->calls += r->calls;
     total->stepped += r->stepped;

@@ -86,6 +86,9 @@ void bench_work(bench_emit emit)
         config.write_bytecode = 0;
         PyConfig_SetBytesString(&config, &config.program_name,
                                 "/usr/bin/python3.11");
+#if defined(PYTHON_HOME) /* another architecture's, unpacked somewhere */
+        PyConfig_SetBytesString(&config, &config.home, PYTHON_HOME);
+#endif
         PyStatus status = Py_InitializeFromConfig(&config);
         PyConfig_Clear(&config);
         if (PyStatus_Exception(status)) {
