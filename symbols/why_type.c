@@ -403,6 +403,91 @@ static void compare_parameters(struct patas__why *work, const Dwarf_Die *own,
                    work->plain, NULL, 0, text);
 }
 
+/* The least offset from a function's frame base that is its caller's memory.
+ * False if the base is esp, which says nothing of what it was at the entry. */
+static bool caller_s_from(const Dwarf_Die *function, Dwarf_Sword *least)
+{
+    Dwarf_Die copy = *function;
+    Dwarf_Attribute attribute;
+    Dwarf_Op *ops;
+    size_t count;
+
+    if (!dwarf_attr_integrate(&copy, DW_AT_frame_base, &attribute) ||
+        dwarf_getlocation(&attribute, &ops, &count) || count != 1)
+        return false;
+    *least = ops[0].atom == DW_OP_reg5 ? 8 : 0; /* ebp, and what it saved */
+    return ops[0].atom == DW_OP_reg5 || ops[0].atom == DW_OP_call_frame_cfa;
+}
+
+/* Where the code at `entry` finds a parameter: a register's number, or -1 for
+ * the stack. False if debug info doesn't say. */
+static bool parameter_place(const Dwarf_Die *function,
+                            const Dwarf_Die *parameter, uint64_t entry,
+                            int *number)
+{
+    Dwarf_Sword least;
+    Dwarf_Die copy = *parameter;
+    Dwarf_Attribute attribute;
+    Dwarf_Op *ops;
+    size_t count;
+
+    if (!dwarf_attr(&copy, DW_AT_location, &attribute) ||
+        dwarf_getlocation_addr(&attribute, entry, &ops, &count, 1) != 1 ||
+        count == 0)
+        return false;
+    bool in_register = ops[0].atom >= DW_OP_reg0 && ops[0].atom <= DW_OP_reg7;
+    *number = in_register ? (int)ops[0].atom - DW_OP_reg0 : -1;
+    /* Below that it is where the function itself put it. */
+    return in_register ||
+           (ops[0].atom == DW_OP_fbreg && caller_s_from(function, &least) &&
+            (Dwarf_Sword)ops[0].number >= least);
+}
+
+/* Siblings may lie: they go forward, or end. */
+static bool next_parameter(Dwarf_Die *at, bool first)
+{
+    Dwarf_Die next;
+
+    while (first ? !dwarf_child(at, &next) : !dwarf_siblingof(at, &next)) {
+        if (dwarf_dieoffset(&next) <= dwarf_dieoffset(at))
+            return false;
+        *at = next;
+        first = false;
+        if (dwarf_tag(at) == DW_TAG_formal_parameter)
+            return true;
+    }
+    return false;
+}
+
+/* 32-bit x86 passes arguments on the stack, but for functions that say
+ * otherwise, and for static ones whose callers the compiler knows all of: gcc
+ * and clang choose registers for those, from -O1 on. */
+static void compare_places(struct patas__why *work, const Dwarf_Die *own,
+                           const Dwarf_Die *other, uint64_t other_entry)
+{
+    static const char *const places[] = {"on the stack", "in eax", "in ecx",
+                                         "in edx",       "in ebx", "in esp",
+                                         "in ebp",       "in esi", "in edi"};
+    Dwarf_Die x = *own, y = *other;
+    bool first = true;
+
+    for (size_t i = 1; next_parameter(&x, first) && next_parameter(&y, first);
+         i++) {
+        int here, there;
+        char text[128];
+        first = false;
+        if (!parameter_place(own, &x, work->value, &here) ||
+            !parameter_place(other, &y, other_entry, &there) || here == there)
+            continue;
+        snprintf(text, sizeof text,
+                 "argument %zu comes %s, the replacement's %s (regparm, "
+                 "fastcall)",
+                 i, places[here + 1], places[there + 1]);
+        patas__why_add(work, PATAS_WHY_PROTOTYPE, work->why.symbol.address,
+                       work->plain, NULL, 0, text);
+    }
+}
+
 void patas__why_types(struct patas__why *work, uintptr_t replacement)
 {
     Dwarf_Die other;
@@ -420,4 +505,6 @@ void patas__why_types(struct patas__why *work, uintptr_t replacement)
     }
     compare_results(work, &work->die, &other);
     compare_parameters(work, &work->die, &other);
+    if (sizeof(void *) == 4)
+        compare_places(work, &work->die, &other, replacement - module->bias);
 }

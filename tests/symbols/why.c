@@ -326,6 +326,49 @@ START_TEST(types_of_both_sides_are_compared)
 }
 END_TEST
 
+#if defined(__i386__)
+KEEP int on_the_stack(int x)
+{
+    return x + 1;
+}
+KEEP __attribute__((regparm(1))) int in_eax(int x)
+{
+    return x + 1;
+}
+KEEP __attribute__((fastcall)) int in_ecx(int x)
+{
+    return x + 1;
+}
+
+/* Where all callers are known compilers choose registers for arguments. */
+START_TEST(arguments_may_come_elsewhere)
+{
+    const char *sample = plain_c[_i];
+    if (!load(sample))
+        return;
+    static const patas_fn takes[] = {(patas_fn)on_the_stack, (patas_fn)in_eax,
+                                     (patas_fn)in_ecx};
+    size_t fits = is(sample, "O0") ? 0 : is(sample, "gcc") ? 1 : 2;
+    for (size_t i = 0; i < 3; i++) {
+#if !defined(__OPTIMIZE__) || defined(__clang__)
+        if (i != fits && i != 0) /* kept elsewhere at once: where from? */
+            continue;
+#endif
+        patas_why_info *why = ask(sample, "called", takes[i]);
+        ck_assert_msg(why->count[PATAS_WHY_PROTOTYPE] == (i != fits),
+                      "%s, %zu: %s", sample, i, why->text);
+        ck_assert_int_eq(strstr(why->text, "argument 1 comes ") != NULL,
+                         i != fits);
+        patas_why_free(why);
+    }
+    /* What others may call goes by the rules. */
+    patas_why_info *why = ask(sample, "sample_named", takes[0]);
+    ck_assert_uint_eq(why->count[PATAS_WHY_PROTOTYPE], 0);
+    patas_why_free(why);
+}
+END_TEST
+#endif
+
 START_TEST(direct_calls_of_virtual_functions)
 {
     static const char *const samples[] = {"gxx-O0", "gxx-O2", "clangxx-O0",
@@ -373,6 +416,9 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, without_debug_info_it_says_what_it_cannot_know,
                         0, BARE);
     tcase_add_loop_test(tests, types_of_both_sides_are_compared, 0, PLAIN);
+#if defined(__i386__)
+    tcase_add_loop_test(tests, arguments_may_come_elsewhere, 0, PLAIN);
+#endif
     tcase_add_test(tests, types_are_written_as_people_write_them);
     tcase_add_loop_test(tests, direct_calls_of_virtual_functions, 0, 4);
     tcase_add_test(tests, the_plan_is_the_engine_s);
