@@ -31,7 +31,79 @@ struct foreign_work {
     size_t capacity;
     const char **unread;
     size_t unread_capacity;
+    uint64_t *relocated; /* words of the module's code, sorted */
+    size_t relocated_count;
 };
+
+static int by_value(const void *left, const void *right)
+{
+    const uint64_t *a = left, *b = right;
+    return (*a > *b) - (*a < *b);
+}
+
+static void relocated_add(struct foreign_work *work, uint64_t value)
+{
+    size_t count = work->relocated_count;
+
+    if (!(count & (count - 1))) { /* as large as the next power of two */
+        void *grown = realloc(work->relocated,
+                              (count ? 2 * count : 1) * sizeof(uint64_t));
+        if (!grown) {
+            work->arena.failed = true;
+            return;
+        }
+        work->relocated = grown;
+    }
+    work->relocated[work->relocated_count++] = value;
+}
+
+/* Code that was not built to run anywhere is written to by the linker, as i386
+ * programs without -fPIC are: nobody patched that. */
+static void relocated_find(struct foreign_work *work,
+                           const struct patas__module *module)
+{
+    Elf_Scn *section = NULL;
+    GElf_Shdr header;
+
+    work->relocated_count = 0;
+    if (!patas__module_text_relocated(module))
+        return;
+    while ((section = elf_nextscn(module->elf, section))) {
+        if (!gelf_getshdr(section, &header) ||
+            (header.sh_type != SHT_RELA && header.sh_type != SHT_REL) ||
+            !(header.sh_flags & SHF_ALLOC))
+            continue;
+        Elf_Data *data = elf_getdata(section, NULL);
+        for (int i = 0; data; i++) {
+            GElf_Rel rel;
+            GElf_Rela rela;
+            if (header.sh_type == SHT_REL ? !gelf_getrel(data, i, &rel)
+                                          : !gelf_getrela(data, i, &rela))
+                break;
+            uint64_t value =
+                header.sh_type == SHT_REL ? rel.r_offset : rela.r_offset;
+            if (patas__module_is_code(module, value))
+                relocated_add(work, value);
+        }
+    }
+    if (work->relocated_count)
+        qsort(work->relocated, work->relocated_count, sizeof(uint64_t),
+              by_value);
+}
+
+static bool is_relocated(const struct foreign_work *work, uint64_t value)
+{
+    size_t low = 0, high = work->relocated_count;
+
+    while (low < high) { /* the first that is beyond */
+        size_t middle = low + (high - low) / 2;
+        if (work->relocated[middle] <= value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low && value - work->relocated[low - 1] < sizeof(uintptr_t);
+}
 
 static bool read_memory(uintptr_t address, void *out, size_t size)
 {
@@ -217,11 +289,11 @@ static void compare_chunk(struct foreign_work *work,
         !memcmp(mapped, file, size))
         return;
     for (size_t i = 0; i < size && !work->arena.failed; i++) {
-        if (mapped[i] == file[i])
+        if (mapped[i] == file[i] || is_relocated(work, value + i))
             continue;
         size_t last = i;
         for (size_t k = i; k < size && k - last <= FOREIGN_GAP; k++) {
-            if (mapped[k] != file[k])
+            if (mapped[k] != file[k] && !is_relocated(work, value + k))
                 last = k;
         }
         uint8_t first[16] = {0};
@@ -279,6 +351,7 @@ static void foreign_search(struct foreign_work *work, const char *name)
             foreign_unread(work, m);
             continue;
         }
+        relocated_find(work, m);
         for (unsigned i = 0; i < m->phdr_count; i++) {
             if (m->phdr[i].p_type == PT_LOAD && (m->phdr[i].p_flags & PF_X))
                 compare_segment(work, m, &m->phdr[i]);
@@ -319,6 +392,7 @@ void patas_foreign_free(patas_foreign_list *list)
         patas__arena_free(&work->arena);
         free(work->items);
         free(work->unread);
+        free(work->relocated);
         free(work);
     }
 }

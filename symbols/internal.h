@@ -273,6 +273,10 @@ enum {
 PATAS__HIDDEN void patas__guess(const struct patas__spec *spec,
                                 struct patas__matches *matches);
 
+/* pending.c: whether the linker writes into the module's code. */
+PATAS__HIDDEN bool
+patas__module_text_relocated(const struct patas__module *module);
+
 /* describe.c */
 PATAS__HIDDEN bool patas__source_line(struct patas__module *module,
                                       uint64_t value, const char **file,

@@ -93,6 +93,21 @@ patas_status patas_replace_name(const char *spec, patas_fn replacement,
     return replace_at(target, replacement, options, patch, error);
 }
 
+bool patas__module_text_relocated(const struct patas__module *module)
+{
+    GElf_Shdr header;
+    Elf_Scn *section = patas__elf_section(module->elf, ".dynamic", &header);
+    Elf_Data *data = section ? elf_getdata(section, NULL) : NULL;
+    GElf_Dyn entry;
+    bool relocated = false;
+
+    for (int i = 0; data && gelf_getdyn(data, i, &entry); i++)
+        relocated |=
+            entry.d_tag == DT_TEXTREL ||
+            (entry.d_tag == DT_FLAGS && (entry.d_un.d_val & DF_TEXTREL));
+    return relocated;
+}
+
 /* Relocations that the linker is about to write into code would spoil a patch,
  * or the patch them. */
 static bool text_is_relocated(const char *spec)
@@ -105,17 +120,8 @@ static bool text_is_relocated(const char *spec)
     if (patas__spec_parse(spec, &parsed)) {
         struct patas__matches matches = {0};
         patas__find(&parsed, &matches);
-        for (size_t i = 0; i < matches.count; i++) {
-            GElf_Shdr header;
-            Elf *elf = matches.items[i].module->elf;
-            Elf_Scn *section = patas__elf_section(elf, ".dynamic", &header);
-            Elf_Data *data = section ? elf_getdata(section, NULL) : NULL;
-            GElf_Dyn entry;
-            for (int k = 0; data && gelf_getdyn(data, k, &entry); k++)
-                relocated |= entry.d_tag == DT_TEXTREL ||
-                             (entry.d_tag == DT_FLAGS &&
-                              (entry.d_un.d_val & DF_TEXTREL));
-        }
+        for (size_t i = 0; i < matches.count; i++)
+            relocated |= patas__module_text_relocated(matches.items[i].module);
         patas__matches_free(&matches);
     }
     patas__spec_free(&parsed);

@@ -2,6 +2,7 @@
 /* Whose patches are in this process. */
 #include "live/expect.h"
 
+#include <dlfcn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -68,6 +69,27 @@ START_TEST(an_untouched_process_has_none)
     patas_foreign_free(list);
 }
 END_TEST
+
+#if defined(__i386__)
+START_TEST(what_the_linker_wrote_is_nobody_s_patch)
+{
+    void *handle = dlopen(SAMPLES "/fixed.so", RTLD_NOW);
+    ck_assert_msg(handle != NULL, "%s", dlerror());
+    patas_fn function = (patas_fn)(uintptr_t)dlsym(handle, "fixed_function");
+    ck_assert_ptr_nonnull((void *)(uintptr_t)function);
+    patas_foreign_list *list = all("fixed");
+    ck_assert_msg(list->count == 0, "%s",
+                  list->count ? list->patches[0].text : "");
+    patas_foreign_free(list);
+    /* A patch beside it is still seen. */
+    jump_to(function, (uintptr_t)fake);
+    list = all("fixed");
+    ck_assert_ptr_nonnull(patch_of(list, "fixed_function"));
+    ck_assert_uint_eq(list->count, 1);
+    patas_foreign_free(list);
+}
+END_TEST
+#endif
 
 START_TEST(somebody_else_s_jump_has_an_owner)
 {
@@ -190,6 +212,9 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, an_untouched_process_has_none);
+#if defined(__i386__)
+    tcase_add_test(tests, what_the_linker_wrote_is_nobody_s_patch);
+#endif
     tcase_add_test(tests, somebody_else_s_jump_has_an_owner);
     tcase_add_test(tests, a_trampoline_is_followed);
     tcase_add_test(tests, a_jump_may_be_by_a_register);
