@@ -506,9 +506,11 @@ static uintptr_t hole_place(uintptr_t from, uintptr_t to, uintptr_t size,
  * A crowded neighbourhood: a hole of `size` bytes within reach of `origin`, by
  * the list of mappings. 0 if there is none, or no list. Far below is best,
  * since there the program grows least; but where jumps don't go far, not so far
- * that other functions have to have another one.
+ * that other functions have to have another one. `grows` says what is left to
+ * the program.
  */
-static uintptr_t hole_find(uintptr_t origin, uintptr_t size)
+static uintptr_t hole_find(uintptr_t origin, uintptr_t size,
+                           bool (*grows)(uintptr_t base, size_t size))
 {
     enum {
         NO_MORE = 2
@@ -527,7 +529,7 @@ static uintptr_t hole_find(uintptr_t origin, uintptr_t size)
         uintptr_t to = err || region.start > end ? end : region.start;
         uintptr_t base = hole_place(at, to, size, aim);
         uintptr_t away = base > aim ? base - aim : aim - base;
-        if (base && !grows_there(base, size) && away < best_away) {
+        if (base && !grows(base, size) && away < best_away) {
             best = base;
             best_away = away;
         }
@@ -538,17 +540,27 @@ static uintptr_t hole_find(uintptr_t origin, uintptr_t size)
     return best;
 }
 
+enum {
+    HOLES = 4
+};
+
+/* One hole after the other: a unit, a page; and where all that is in reach may
+ * be the heap's some day, what it will not take soon. */
+static uintptr_t hole_choice(unsigned i, uintptr_t origin, uint32_t *size)
+{
+    *size = i % 2 ? (uint32_t)patas__os_page() : UNIT;
+    return hole_find(origin, *size, i / 2 ? grows_soon : grows_there);
+}
+
 static struct unit *unit_in_hole(uintptr_t origin)
 {
-    const uintptr_t sizes[] = {UNIT, patas__os_page()};
-    for (unsigned i = 0; i < 2; i++) {
-        uintptr_t base = hole_find(origin, sizes[i]);
-        struct unit *unit =
-            base ? unit_new(base, (uint32_t)sizes[i], false) : NULL;
-        if (unit)
-            return unit;
+    struct unit *unit = NULL;
+    for (unsigned i = 0; i < HOLES && !unit; i++) {
+        uint32_t size;
+        uintptr_t base = hole_choice(i, origin, &size);
+        unit = base ? unit_new(base, size, false) : NULL;
     }
-    return NULL;
+    return unit;
 }
 
 static unsigned stub_done(struct unit *unit, uint32_t at, bool dry,
@@ -934,7 +946,7 @@ static uintptr_t *slot_from(struct pool *pool)
 
 static struct pool *pool_map(uintptr_t base, uintptr_t size)
 {
-    if (!base || base < LOW || base > HIGH || grows_there(base, size) ||
+    if (!base || base < LOW || base > HIGH ||
         patas__os_map_at(base, size, PATAS__READ | PATAS__WRITE))
         return NULL;
     land.data_bytes += size;
@@ -956,13 +968,14 @@ static struct pool *pool_new(uintptr_t stub)
         uintptr_t step = (uintptr_t)(i / 2 + 1) * 8 * MIB;
         uintptr_t base =
             (i % 2 ? stub + step : stub - step) & ~(uintptr_t)(UNIT - 1);
-        if (i % 2 ? base > stub : base < stub)
+        if ((i % 2 ? base > stub : base < stub) && !grows_there(base, UNIT))
             pool = pool_map(base, UNIT);
     }
-    if (!pool)
-        pool = pool_map(hole_find(stub, UNIT), UNIT);
-    if (!pool)
-        pool = pool_map(hole_find(stub, patas__os_page()), patas__os_page());
+    for (unsigned i = 0; i < HOLES && !pool; i++) {
+        uint32_t size;
+        uintptr_t base = hole_choice(i, stub, &size);
+        pool = pool_map(base, size);
+    }
     return pool;
 }
 

@@ -313,6 +313,21 @@ START_TEST(replacements_are_any_distance_away)
 }
 END_TEST
 
+/* What the heap may take, but not soon, is all that is in reach. */
+START_TEST(an_island_where_the_heap_might_grow)
+{
+    static const uint32_t words[] = {0x91000400, RET};
+    uintptr_t heap = ((uintptr_t)sbrk(0) + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    unary *function =
+        made_at((void *)(heap + ((size_t)512 << 20)), words, sizeof words);
+
+    OK(patas_replace((patas_fn)function, (patas_fn)hundred, &asked, &error));
+    ck_assert_int_eq(call(function, 1), 101);
+    OK(patas_restore(asked, &error));
+    ck_assert_int_eq(call(function, 1), 2);
+}
+END_TEST
+
 /* No hole within 128 MB. */
 START_TEST(where_no_island_is_in_reach_nothing_is_done)
 {
@@ -530,6 +545,7 @@ int main(void)
     tcase_add_test(all, the_programs_own_traps_reach_its_handler);
     tcase_add_test(all, what_reads_x16_is_refused);
     tcase_add_test(all, replacements_are_any_distance_away);
+    tcase_add_test(all, an_island_where_the_heap_might_grow);
     tcase_add_test(all, where_no_island_is_in_reach_nothing_is_done);
     tcase_add_loop_test(all, every_function_of_a_library, 0, 4);
     tcase_add_test(all, a_context_loses_no_argument);
