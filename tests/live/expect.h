@@ -6,9 +6,11 @@
 
 #include <check.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 
 #include "patas.h"
 
@@ -48,6 +50,13 @@ static inline const char *expect_text(const patas_error *error)
         ck_assert_uint_gt(patas_error_text(&error, NULL, 0), 0);               \
     } while (0)
 
+/* The rest of a test takes something that not every system has. */
+#define CANT_HERE(why)                               \
+    do {                                             \
+        printf("%s: left out: %s\n", __func__, why); \
+        return;                                      \
+    } while (0)
+
 /* The bytes of a function before and after. */
 struct expect_bytes {
     const void *at;
@@ -74,6 +83,7 @@ static inline uint8_t *code_page(size_t offset, const void *bytes, size_t size,
     ck_assert_int_eq(munmap(page + 2 * 4096, 4096), 0);
     memset(page, 0x90, 2 * 4096);
     memcpy(page + offset, bytes, size);
+    __builtin___clear_cache((char *)page, (char *)page + 2 * 4096);
     ck_assert_int_eq(mprotect(page, 2 * 4096, prot), 0);
     return page;
 }
@@ -85,7 +95,16 @@ static inline void poke(void *at, const void *bytes, size_t size)
     ck_assert_int_eq(
         mprotect((void *)page, 8192, PROT_READ | PROT_WRITE | PROT_EXEC), 0);
     memcpy(at, bytes, size);
+    __builtin___clear_cache((char *)at, (char *)at + size);
     ck_assert_int_eq(mprotect((void *)page, 8192, PROT_READ | PROT_EXEC), 0);
+}
+
+/* One SIGALRM, some microseconds from now; none below 0. (A timer that repeats
+ * leaves no time for the work on a slow machine.) */
+static inline void alarm_after(long microseconds)
+{
+    const struct itimerval timer = {{0, 0}, {0, microseconds + 1}};
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &timer, NULL), 0);
 }
 
 /* One suite of one case; each test runs in a process of its own. */

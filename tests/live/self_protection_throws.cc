@@ -11,7 +11,7 @@ extern "C" {
 int throws_from_deep(void);
 int throws_from_moved_call(void);
 int moved_call(int x);
-__attribute__((used, force_align_arg_pointer)) int thrower MACHINE_PARAMETERS;
+MACHINE_CALLED int thrower MACHINE_PARAMETERS;
 }
 
 #define KEEP __attribute__((noinline, used))
@@ -22,12 +22,6 @@ int thrower MACHINE_PARAMETERS
         throw std::runtime_error("from the moved call " + std::to_string(x));
     return 7;
 }
-
-// Its first instruction is a call of 5 bytes, which a patch moves; the return
-// address is the original's, so the unwinder finds this function's rules.
-__asm__(".text\n.p2align 5\n.globl moved_call\n.type moved_call,@function\n"
-        "moved_call:\n.cfi_startproc\n  call thrower\n  add $1, %eax\n  ret\n"
-        ".cfi_endproc\n.size moved_call, .-moved_call\n.p2align 5\n");
 
 static patas_patch *patches[2];
 

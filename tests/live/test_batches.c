@@ -2,6 +2,7 @@
 /* What a batch keeps while it is open, and what it must not keep: modules that
  * are closed meanwhile, code that comes and goes. */
 #include "expect.h"
+#include "machine.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -342,7 +343,7 @@ END_TEST
 
 enum {
     THREADS = 4,
-    ROUNDS = 150
+    ROUNDS = MACHINE_ROUNDS(150)
 };
 static atomic_int mistakes;
 
@@ -412,8 +413,7 @@ END_TEST
 /* ---- code of no module that comes and goes between members ----------------
  */
 
-/* lea 7(%edi), %eax; ret: also on i386, where nobody calls it. */
-static const uint8_t seven[] = {0x8d, 0x47, 0x07, 0xc3};
+static const uint8_t seven[] = MACHINE_ADDS_SEVEN;
 
 START_TEST(a_replacement_that_became_code)
 {

@@ -17,99 +17,17 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 int throws_from_deep(void);
 int throws_from_moved_call(void);
 
-/* A thousand functions: number i answers i, with different first bytes. */
+/* A thousand functions: number i answers i, with different first bytes. They
+ * are in self_protection_*.S, as the other functions without a body. */
 enum {
-    THOUSAND = 1000
+    THOUSAND = 1000,
+    ALONE = MACHINE_ROUNDS(200) /* of them, the others in a batch */
 };
-__asm__(
-    ".text\n.p2align 5\n"
-    ".set number, 0\n"
-    "thousand:\n"
-    ".rept 250\n"
-    "  .type thousand_f, @function\n"
-    "  .p2align 5\n .cfi_startproc\n"
-    "  mov $number, %eax\n ret\n .cfi_endproc\n"
-    "  .p2align 5\n .cfi_startproc\n" MACHINE(
-        "  push %rbx\n lea number+1(%rip), %rax\n"
-        "  mov $number + 1, %eax\n  pop %rbx\n",
-        "  push %ebx\n call 1f\n 1: pop %eax\n"
-        "  mov $number + 1, %eax\n  pop %ebx\n") " ret\n .cfi_endproc\n"
-                                                 "  .p2align 5\n "
-                                                 ".cfi_startproc\n"
-                                                 "  xor %eax, %eax\n add "
-                                                 "$number + 2, %eax\n "
-                                                 "ret\n .cfi_endproc\n"
-                                                 "  .p2align 5\n "
-                                                 ".cfi_startproc\n" MACHINE(
-                                                     "  endbr64\n push "
-                                                     "%rbp\n mov %rsp, "
-                                                     "%rbp\n",
-                                                     "  endbr32\n push "
-                                                     "%ebp\n mov %esp, "
-                                                     "%ebp\n") "  mov "
-                                                               "$number + "
-                                                               "3, "
-                                                               "%eax"
-                                                               "\n" MACHINE(
-                                                                   "  pop "
-                                                                   "%rbp\n",
-                                                                   "  pop "
-                                                                   "%ebp\n") " "
-                                                                             "r"
-                                                                             "e"
-                                                                             "t"
-                                                                             "\n .cfi_endproc\n"
-                                                                             " "
-                                                                             " "
-                                                                             "."
-                                                                             "s"
-                                                                             "e"
-                                                                             "t"
-                                                                             " "
-                                                                             "n"
-                                                                             "u"
-                                                                             "m"
-                                                                             "b"
-                                                                             "e"
-                                                                             "r"
-                                                                             ","
-                                                                             " "
-                                                                             "n"
-                                                                             "u"
-                                                                             "m"
-                                                                             "b"
-                                                                             "e"
-                                                                             "r"
-                                                                             " "
-                                                                             "+"
-                                                                             " "
-                                                                             "4"
-                                                                             "\n"
-                                                                             "."
-                                                                             "e"
-                                                                             "n"
-                                                                             "d"
-                                                                             "r"
-                                                                             "\n"
-                                                                             " "
-                                                                             " "
-                                                                             "."
-                                                                             "p"
-                                                                             "2"
-                                                                             "a"
-                                                                             "l"
-                                                                             "i"
-                                                                             "g"
-                                                                             "n"
-                                                                             " "
-                                                                             "5"
-                                                                             "\n");
 extern const char thousand[];
 static int (*numbered(int i))(void)
 {
@@ -127,7 +45,7 @@ static int patch_a_thousand(void)
     int wrong = 0;
     patas_batch *batch = NULL;
     for (int i = 0; i < THOUSAND; i++) {
-        if (i < 200) {
+        if (i < ALONE) {
             wrong += patas_replace((patas_fn)numbered(i), (patas_fn)minus_one,
                                    &thousand_patches[i], NULL) != PATAS_OK;
             continue;
@@ -415,83 +333,80 @@ KEEP int theirs(int x)
 static const patas_fn VICTIM = (patas_fn)victim, OURS = (patas_fn)ours;
 
 /* What everybody else's patcher writes. */
-static void foreign_jump(uint8_t bytes[5], patas_fn from, patas_fn to)
+enum {
+    JUMP = MACHINE3(5, 5, 4)
+};
+static void foreign_jump(uint8_t bytes[JUMP], patas_fn from, patas_fn to)
 {
-    int32_t relative = (int32_t)((intptr_t)to - ((intptr_t)from + 5));
-    bytes[0] = 0xe9;
-    memcpy(bytes + 1, &relative, 4);
+    intptr_t distance = (intptr_t)to - (intptr_t)from;
+    uint32_t relative =
+        MACHINE3((uint32_t)distance - JUMP, (uint32_t)distance - JUMP,
+                 0x14000000 | ((uint32_t)distance >> 2 & 0x3ffffff));
+    bytes[0] = 0xe9; /* where the jump is longer than that */
+    memcpy(bytes + JUMP - 4, &relative, 4);
 }
 
 START_TEST(a_foreign_hook_on_top_is_left_alone)
 {
     patas_patch *patch;
-    uint8_t jump[5], before[5];
-    memcpy(before, (const void *)(uintptr_t)VICTIM, 5);
+    uint8_t jump[JUMP], before[JUMP];
+    memcpy(before, (const void *)(uintptr_t)VICTIM, JUMP);
     OK(patas_replace(VICTIM, OURS, &patch, &error));
     foreign_jump(jump, VICTIM, (patas_fn)theirs);
-    uint8_t under[5];
-    memcpy(under, (const void *)(uintptr_t)VICTIM, 5);
-    poke((void *)(uintptr_t)VICTIM, jump, 5);
+    uint8_t under[JUMP];
+    memcpy(under, (const void *)(uintptr_t)VICTIM, JUMP);
+    poke((void *)(uintptr_t)VICTIM, jump, JUMP);
     ck_assert_int_eq(victim(1), 10001);
     patas_error failure = {0};
     ck_assert_int_eq(patas_restore(patch, &failure), PATAS_ERR_CHANGED);
     ck_assert_uint_eq(failure.target, (uintptr_t)VICTIM);
-    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, jump, 5);
+    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, jump, JUMP);
     ck_assert_int_eq(victim(1), 10001);
     /* They go again, and put back what they found: our jump. The refused
      * restore changed nothing; suspended, the patch does no harm, and now it
      * can go. */
-    poke((void *)(uintptr_t)VICTIM, under, 5);
+    poke((void *)(uintptr_t)VICTIM, under, JUMP);
     ck_assert_int_eq(victim(1), ours(1));
     OK(patas_suspend(patch, &error));
     ck_assert_int_eq(victim(1), 2);
     OK(patas_restore(patch, &error));
     ck_assert_int_eq(victim(1), 2);
-    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, before, 5);
+    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, before, JUMP);
 }
 END_TEST
 
-/* Four bytes of it change, and the fifth is kept: it belongs to the jump. */
-int keeps_the_fifth(int x);
-__asm__(".text\n.p2align 4\n.globl keeps_the_fifth\n"
-        ".type "
-        "keeps_the_fifth,@function\nkeeps_the_fifth:\n.cfi_startproc\n" MACHINE(
-            "  sub $8, %rsp\n  .cfi_def_cfa_offset 16\n"
-            "  lea 1(%rdi), %eax\n  add $8, %rsp\n",
-            "  mov 4(%esp), %eax\n  add $1, %eax\n") "  ret\n.cfi_endproc\n"
-                                                     ".size keeps_the_fifth, "
-                                                     ".-keeps_the_fifth\n."
-                                                     "p2align 4\n");
+/* Where the fifth byte is kept, it is the one: it belongs to the jump, too. */
+int part_of_the_jump(int x);
 
 START_TEST(a_foreign_jump_that_begins_like_ours_is_left_alone)
 {
     patas_patch *patch;
-    patas_fn target = (patas_fn)keeps_the_fifth;
-    uint8_t *fifth = (uint8_t *)(uintptr_t)target + 4, old = *fifth;
-    uint8_t theirs_now = (uint8_t)(old + 1);
+    patas_fn target = (patas_fn)part_of_the_jump;
     patas_options strict = {.size = sizeof strict, .flags = PATAS_STRICT};
     OK(patas_replace_with(target, OURS, &strict, &patch, &error));
-    poke(fifth, &theirs_now, 1);
+    uint8_t *one = (uint8_t *)(uintptr_t)target + MACHINE3(4, 4, 0);
+    uint8_t old = *one, theirs_now = (uint8_t)(old + 1);
+    poke(one, &theirs_now, 1);
     struct expect_bytes before = bytes_of(target, 16);
     ck_assert_int_eq(patas_restore(patch, NULL), PATAS_ERR_CHANGED);
     SAME_BYTES(before);
-    poke(fifth, &old, 1);
+    poke(one, &old, 1);
     OK(patas_restore(patch, &error));
-    ck_assert_int_eq(keeps_the_fifth(1), 2);
+    ck_assert_int_eq(part_of_the_jump(1), 2);
 }
 END_TEST
 
 START_TEST(a_foreign_hook_below_is_the_original)
 {
     patas_patch *patch;
-    uint8_t jump[5];
+    uint8_t jump[JUMP];
     foreign_jump(jump, VICTIM, (patas_fn)theirs);
-    poke((void *)(uintptr_t)VICTIM, jump, 5);
+    poke((void *)(uintptr_t)VICTIM, jump, JUMP);
     OK(patas_replace(VICTIM, OURS, &patch, &error));
     ck_assert_int_eq(victim(1), 101);
     ck_assert_int_eq(((int (*)(int))patas_original(patch))(1), 10001);
     OK(patas_restore(patch, &error));
-    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, jump, 5);
+    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, jump, JUMP);
     ck_assert_int_eq(victim(1), 10001);
 }
 END_TEST
@@ -667,21 +582,20 @@ static void calls_victim(int number)
 
 START_TEST(handlers_call_what_is_being_patched)
 {
-    struct itimerval timer = {{0, 150}, {0, 150}}, off = {{0, 0}, {0, 0}};
     /* One original that stays: handlers may be late. */
     patas_patch *lowest;
     OK(patas_replace(VICTIM, (patas_fn)through, &victim_patch, &error));
     OK(patas_suspend(victim_patch, &error));
     OK(patas_replace((patas_fn)theirs, OURS, &lowest, &error));
     signal(SIGALRM, calls_victim);
-    setitimer(ITIMER_REAL, &timer, NULL);
-    while (handled < 500) {
+    for (long i = 0; handled < 500; i++) {
+        alarm_after(i * 7 % 300);
         OK(patas_resume(victim_patch, &error));
         OK(patas_restore(lowest, &error));
         OK(patas_suspend(victim_patch, &error));
         OK(patas_replace((patas_fn)theirs, OURS, &lowest, &error));
     }
-    setitimer(ITIMER_REAL, &off, NULL);
+    alarm_after(-1);
     ck_assert_int_eq(odd, 0);
     OK(patas_restore_all(&error));
     ck_assert_int_eq(victim(1), 2);
@@ -764,13 +678,9 @@ KEEP int looks_back(int x)
         strangers += !dladdr(stack[i], &info);
     return x;
 }
-/* Its first instruction, which moves, is the call. */
+/* Its first instruction, which moves, is the call of aligned_look(). */
 int calls_first(int x);
-__asm__(".text\n.p2align 5\n.globl calls_first\n.type calls_first,@function\n"
-        "calls_first:\n.cfi_startproc\n  call aligned_look\n  ret\n"
-        ".cfi_endproc\n.size calls_first, .-calls_first\n.p2align 5\n");
-__attribute__((used,
-               force_align_arg_pointer)) int aligned_look MACHINE_PARAMETERS;
+MACHINE_CALLED int aligned_look MACHINE_PARAMETERS;
 int aligned_look MACHINE_PARAMETERS
 {
     return looks_back(x) + 1;
