@@ -218,6 +218,13 @@ static const struct {
     {false, {NOP, RET, 0xd61f0200, NOP}},        /* behind the end */
     {false, {0x6d0041f0, NOP, NOP, RET}},        /* stp d16, d16, [x15] */
     {false, {0xf1004000, NOP, NOP, RET}},        /* subs x0, x0, #16 */
+    {false, {NOP, 0xfa501844, NOP, RET}},        /* ccmp x2, #16, #4, ne */
+    {true, {NOP, 0xfa501044, NOP, RET}},         /* ccmp x2, x16, #4, ne */
+    {false, {0x3a510840, NOP, NOP, RET}},        /* ccmn w2, #17, #0, eq */
+    {false, {0xba10042f, NOP, NOP, RET}},        /* rmif x1, #32, #15 */
+    {true, {0xba018601, NOP, NOP, RET}},         /* rmif x16, #3, #1 */
+    {true, {NOP, 0x9b024020, NOP, RET}},         /* madd x0, x1, x2, x16 */
+    {false, {0x9b027c20, NOP, NOP, RET}},        /* mul x0, x1, x2 */
 };
 
 START_TEST(what_is_given_something_in_x16_is_refused)

@@ -49,6 +49,18 @@ static void a64_access_uses(uint32_t word, uint32_t *reads, uint32_t *writes)
         *reads |= moved;
 }
 
+/* ... and for what has two operands or three in registers: of conditional
+ * compares and of `rmif` the second may be a number. */
+static uint32_t a64_operands(uint32_t word)
+{
+    bool number = (word & 0x1fe00800) == 0x1a400800 || /* ccmp, ccmn */
+                  (word & 0x1fe07c00) == 0x1a000400;   /* rmif */
+    bool three = (word & 0x1f000000) == 0x1b000000;    /* madd */
+
+    return a64_bit(word, 5) | (number ? 0 : a64_bit(word, 16)) |
+           (three ? a64_bit(word, 10) : 0);
+}
+
 /* The general registers that an instruction may read and surely writes, as far
  * as x16 and x17 are concerned. C4.1: the groups by bits 25 to 28. */
 static void a64_uses(uint32_t word, uint32_t *reads, uint32_t *writes)
@@ -68,7 +80,7 @@ static void a64_uses(uint32_t word, uint32_t *reads, uint32_t *writes)
     } else if ((group & 5) == 4) {
         a64_access_uses(word, reads, writes);
     } else if ((group & 7) == 5) { /* data processing, register */
-        *reads = rn | rm;
+        *reads = a64_operands(word);
         *writes = rd;
     } else if ((word & 0xfe000000) == 0xd6000000) { /* br, blr, ret */
         *reads = rn;
