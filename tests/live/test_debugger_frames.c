@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "describe.h"
+#include "machine.h"
 #include "patas.h"
 
 /* gdb's side of the interface. */
@@ -30,9 +31,15 @@ extern struct {
 } __jit_debug_descriptor;
 
 enum {
-    REGISTERS = sizeof(void *) == 8 ? 17 : 9, /* rax to rip, eax to eip */
+    REGISTERS = MACHINE3(17, 9, 32), /* rax to rip, eax to eip, x0 to sp */
+    JUMP = MACHINE3(5, 5, 4),        /* back */
     FILES = 64
 };
+
+static bool is_jump(const uint8_t *code)
+{
+    return MACHINE3(code[0] == 0xe9, code[0] == 0xe9, code[3] >> 2 == 5);
+}
 
 static Dwarf_CFI *announced[FILES];
 static int announced_count;
@@ -153,9 +160,9 @@ static unsigned compare_head(const struct patas__target *target,
     for (size_t k = 0; k < move->moved; k++)
         if (move->map[k] != 0xff)
             compared += compare_at(move, move->map[k], k, map, file);
-    size_t back = move->code_size - 5;
-    if (move->code_size > 5 && move->code[back] == 0xe9 &&
-        patas__isa_host()->decode(move->code + back, 5, move->to + back,
+    size_t back = move->code_size - JUMP;
+    if (move->code_size > JUMP && is_jump(move->code + back) &&
+        patas__isa_host()->decode(move->code + back, JUMP, move->to + back,
                                   &last) &&
         last.target == move->from + move->moved)
         compared += compare_at(move, back, move->moved, map, file);
