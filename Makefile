@@ -86,7 +86,10 @@ check-aarch64:
 	else \
 	    set -ex; \
 	    scripts/foreign arm64 build-aarch64/foreign \
-	        check libsubunit0 libsubunit-dev; \
+	        check libsubunit0 libsubunit-dev \
+	        libc6 libc6-dbg libgcc-s1 libstdc++6 zlib1g zlib1g-dev \
+	        libelf1 libelf-dev libdw1 libdw-dev \
+	        libbz2-1.0 libbz2-dev liblzma5 liblzma-dev; \
 	    cmake --preset aarch64; \
 	    cmake --build build-aarch64 -j $(JOBS); \
 	    $(CTEST) --test-dir build-aarch64 -L $(KINDS); \

@@ -159,7 +159,11 @@ size_t bench_mappings(void)
 }
 
 enum {
+#if defined(__aarch64__)
+    STUB_SIZE = 64
+#else
     STUB_SIZE = 32
+#endif
 };
 
 #if defined(__i386__)
@@ -177,6 +181,36 @@ static void stub_write(uint8_t *at, const struct bench_stub *data,
     }
     memcpy(at, "\xff\x25", 2); /* jmp *original */
     memcpy(at + 2, &original, 4);
+}
+#elif defined(__aarch64__)
+/* Where nothing else is mapped, and farther than 4 GB from any library. */
+#define STUBS_NEAR ((void *)0x100000000000)
+
+/* x16 is lost on the way here already, and nothing below sp is anybody's. */
+static void stub_write(uint8_t *at, const struct bench_stub *data,
+                       bool counting)
+{
+    static const uint32_t count[] = {
+        0xa9bf07e0, /*    stp  x0, x1, [sp, #-16]! */
+        0xc85f7e00, /* 1: ldxr x0, [x16]           */
+        0x91000400, /*    add  x0, x0, #1          */
+        0xc8017e00, /*    stxr w1, x0, [x16]       */
+        0x35ffffa1, /*    cbnz w1, 1b              */
+        0xa8c107e0, /*    ldp  x0, x1, [sp], #16   */
+    };
+    static const uint32_t leave[] = {
+        0xf9400610, /* ldr x16, [x16, #8] */
+        0xd61f0200, /* br  x16            */
+    };
+    const uint32_t load = 0x58000010 | (STUB_SIZE - 8) / 4 << 5;
+    memcpy(at + STUB_SIZE - 8, &data, 8);
+    memcpy(at, &load, 4); /* ldr x16, data */
+    at += 4;
+    if (counting) {
+        memcpy(at, count, sizeof count);
+        at += sizeof count;
+    }
+    memcpy(at, leave, sizeof leave);
 }
 #else
 /* Where nothing else is mapped, and farther than 2 GB from any library. */
@@ -225,6 +259,7 @@ bool bench_stubs_make(struct bench_stubs *stubs, size_t count, bool counting)
     memset(stubs->code, 0xcc, codes);
     for (size_t i = 0; i < count; i++)
         stub_write(stubs->code + i * STUB_SIZE, stubs->data + i, counting);
+    __builtin___clear_cache((char *)stubs->code, (char *)stubs->code + codes);
     return mprotect(stubs->code, codes, PROT_READ | PROT_EXEC) == 0;
 }
 

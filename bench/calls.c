@@ -19,11 +19,14 @@
 
 long calls_target(long x);
 __asm__(".text\n.p2align 6\n.globl calls_target\n"
-        ".type calls_target,@function\n"
+        ".type calls_target,%function\n"
         "calls_target:\n.cfi_startproc\n"
 #if defined(__i386__)
         "  push %ebx\n  mov 8(%esp), %ebx\n  lea 1(%ebx), %eax\n"
         "  pop %ebx\n"
+#elif defined(__aarch64__)
+        "  str x19, [sp, #-16]!\n  mov x19, x0\n  add x0, x19, #1\n"
+        "  ldr x19, [sp], #16\n"
 #else
         "  push %rbx\n  mov %rdi, %rbx\n  lea 1(%rbx), %rax\n  pop %rbx\n"
 #endif
@@ -31,7 +34,10 @@ __asm__(".text\n.p2align 6\n.globl calls_target\n"
         ".p2align 6\n");
 
 /* Nothing but a permanent trap fits: the branch back to +1 forbids all that
- * writes more than a byte, and the bytes behind it lead into this program. */
+ * writes more than a byte, and the bytes behind it lead into this program. (On
+ * AArch64 the jump always fits.) */
+#if !defined(__aarch64__)
+#define HAS_TRAPPED true
 long calls_trapped(long x);
 __asm__(".text\n.p2align 6\n.globl calls_trapped\n"
         ".type calls_trapped,@function\n"
@@ -45,6 +51,10 @@ __asm__(".text\n.p2align 6\n.globl calls_trapped\n"
 #endif
         ".cfi_endproc\n.size calls_trapped, .-calls_trapped\n"
         ".p2align 6\n");
+#else
+#define HAS_TRAPPED   false
+#define calls_trapped calls_target
+#endif
 
 static patas_patch *patch;
 static patas_fn original; /* as everybody keeps it */
@@ -202,10 +212,12 @@ static void measure(void *argument)
     (void)patas_restore(patch, NULL);
     if (run->callee != OWN)
         return;
-    run->trap_plain = best_of(time_trapped, CALLS);
-    patch_with(trapped, (patas_fn)replacement, PATAS_ALLOW_TRAP);
-    run->ns[TRAP] = best_of(time_trapped, TRAPS);
-    (void)patas_restore(patch, NULL);
+    if (HAS_TRAPPED) {
+        run->trap_plain = best_of(time_trapped, CALLS);
+        patch_with(trapped, (patas_fn)replacement, PATAS_ALLOW_TRAP);
+        run->ns[TRAP] = best_of(time_trapped, TRAPS);
+        (void)patas_restore(patch, NULL);
+    }
     run->slot_plain = best_of(time_slot, CALLS);
     if (patas_replace_slot((patas_fn *)(uintptr_t)&slot, (patas_fn)replacement,
                            &patch, NULL) == PATAS_OK)

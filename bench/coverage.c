@@ -164,25 +164,49 @@ static void own(const struct bench_library *library, struct image *image,
                 image->owned[i][from + k - library->text[i].start] = kind;
 }
 
+#if defined(__aarch64__)
+enum {
+    JUMP = 4
+};
+
+/* One instruction: the first, or the one behind a landing pad that stays. */
+static void own_entry(const struct bench_library *library, struct image *image,
+                      uintptr_t entry)
+{
+    uint32_t first;
+    memcpy(&first, (const void *)entry, sizeof first);
+    bool pad = (first & 0xffffff3f) == 0xd503241f || /* bti */
+               (first & 0xffffffbf) == 0xd503233f;   /* paciasp, pacibsp */
+    own(library, image, entry + (pad ? 4 : 0), JUMP, ENTRY);
+}
+#else
+enum {
+    JUMP = 5
+};
+
 /* A short jump owns 2 bytes at the entry and 5 in the padding it leads to. */
+static void own_entry(const struct bench_library *library, struct image *image,
+                      uintptr_t entry)
+{
+    const uint8_t *code = (const uint8_t *)entry;
+    if (code[0] != 0xeb) {
+        own(library, image, entry, JUMP, ENTRY);
+        return;
+    }
+    own(library, image, entry, 2, ENTRY);
+    intptr_t rel8 = (int8_t)code[1];
+    own(library, image, entry + 2 + (uintptr_t)rel8, JUMP, GAP);
+}
+#endif
+
 static void mark_owned(const struct bench_library *library, struct image *image,
                        patas_patch **patches)
 {
-    for (size_t i = 0; i < library->count; i++) {
-        uintptr_t entry = library->functions[i].address;
-        const uint8_t *code = (const uint8_t *)entry;
-        if (!patches[i])
-            continue;
-        if (code[0] == 0xeb) {
-            own(library, image, entry, 2, ENTRY);
-            intptr_t rel8 = (int8_t)code[1];
-            own(library, image, entry + 2 + (uintptr_t)rel8, 5, GAP);
-        } else {
-            own(library, image, entry, 5, ENTRY);
-        }
-    }
+    for (size_t i = 0; i < library->count; i++)
+        if (patches[i])
+            own_entry(library, image, library->functions[i].address);
     /* The engine's own wrapper outlives every patch of the user's. */
-    own(library, image, (uintptr_t)dlsym(RTLD_DEFAULT, "sigaction"), 5, GAP);
+    own(library, image, (uintptr_t)dlsym(RTLD_DEFAULT, "sigaction"), JUMP, GAP);
 }
 
 /* Bytes that differ and are owned less than `may`. */

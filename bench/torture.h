@@ -8,6 +8,13 @@
 
 #include "bench.h"
 
+/* EACH(), the functions; TORTURE_ABI, how they are called; TORTURE_PC(). */
+#if defined(__aarch64__)
+#include "torture_aarch64.h"
+#else
+#include "torture_x86.h"
+#endif
+
 /*
  * Every function answers x + 1 (the readers: the 1 byte they read). Two layers
  * of replacements add to that, so that a result tells whom it came from.
@@ -19,14 +26,6 @@ enum {
     MAX_THREADS = 64,
 };
 
-/* Arguments come in registers: in the one that torture_functions*.S names. */
-#if defined(__i386__)
-#define TORTURE_ABI __attribute__((regparm(3)))
-#define TORTURE_PC  REG_EIP
-#else
-#define TORTURE_ABI
-#define TORTURE_PC REG_RIP
-#endif
 typedef TORTURE_ABI long (*torture_fn)(long x);
 typedef TORTURE_ABI long (*torture_call)(torture_fn function, long x);
 
@@ -72,6 +71,17 @@ struct torture_threads {
 
 void torture_start(struct torture_threads *all);
 void torture_stop(struct torture_threads *all);
+
+/* Patchers that everybody would write first. `prepare` says false if it can't
+ * be tried here; the other two are called in turn. */
+struct torture_naive {
+    const char *name;
+    size_t function; /* index of the one that it patches */
+    bool (*prepare)(uint8_t *entry);
+    void (*patch)(uint8_t *entry);
+    void (*restore)(uint8_t *entry);
+};
+extern const struct torture_naive torture_naives[2];
 
 /* The proof that the test bites; false if the naive patchers survive. */
 bool torture_bite(double seconds, unsigned threads);

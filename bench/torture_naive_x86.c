@@ -30,6 +30,9 @@ enum {
 };
 #endif
 
+/* In 32 bits, too. */
+typedef uint64_t unit __attribute__((aligned(8)));
+
 static struct {
     uint8_t *entry; /* t_push: three instructions, 1 + 2 + 3 bytes */
     uint8_t *head;  /* its first 6 bytes and a jump back */
@@ -99,12 +102,12 @@ static bool prepare_traps(uint8_t *entry)
 
 static void patch(uint8_t *entry)
 {
-    __atomic_store_n((uint64_t *)(void *)entry, naive.new, __ATOMIC_SEQ_CST);
+    __atomic_store_n((unit *)(void *)entry, naive.new, __ATOMIC_SEQ_CST);
 }
 
 static void restore(uint8_t *entry)
 {
-    __atomic_store_n((uint64_t *)(void *)entry, naive.old, __ATOMIC_SEQ_CST);
+    __atomic_store_n((unit *)(void *)entry, naive.old, __ATOMIC_SEQ_CST);
 }
 
 const struct torture_naive torture_naives[2] = {
