@@ -19,6 +19,8 @@
 enum {
 #if defined(__i386__)
     FIND_IRELATIVE = R_386_IRELATIVE
+#elif defined(__aarch64__)
+    FIND_IRELATIVE = R_AARCH64_IRELATIVE
 #else
     FIND_IRELATIVE = R_X86_64_IRELATIVE
 #endif

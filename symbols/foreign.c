@@ -11,6 +11,7 @@
 #include "insn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,48 +106,50 @@ static bool is_relocated(const struct foreign_work *work, uint64_t value)
     return low && value - work->relocated[low - 1] < sizeof(uintptr_t);
 }
 
+/* Where processes may not be read (an emulator, a filter): what the kernel can
+ * write to a pipe is there. */
+static bool read_by_pipe(uintptr_t address, uint8_t *out, size_t size)
+{
+    enum {
+        AT_ONCE = 4096 /* always fits */
+    };
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC))
+        return false;
+    while (size) {
+        size_t part = size < AT_ONCE ? size : AT_ONCE;
+        if (write(ends[1], (const void *)address, part) != (ssize_t)part ||
+            read(ends[0], out, part) != (ssize_t)part)
+            break;
+        address += part;
+        out += part;
+        size -= part;
+    }
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    return !size;
+}
+
 static bool read_memory(uintptr_t address, void *out, size_t size)
 {
     struct iovec local = {out, size}, remote = {(void *)address, size};
-    return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) ==
-           (ssize_t)size;
-}
+    ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 
-/* mov $to,%reg; jmp *%reg with all bits of an address; in 32-bit code also
- * push $to; ret: as many trampolines are. */
-static bool absolute_jump(const uint8_t *bytes, uintptr_t *to)
-{
-    const bool wide = sizeof *to == 8;
-    bool high = false; /* r8 to r15 */
-
-    if (!wide && bytes[0] == 0x68 && bytes[5] == 0xc3) {
-        memcpy(to, bytes + 1, sizeof *to);
-        return true;
-    }
-    if (wide) {
-        if ((*bytes & 0xfe) != 0x48)
-            return false;
-        high = *bytes++ & 1;
-    }
-    const uint8_t *jump = bytes + 1 + sizeof *to;
-    if (high && *jump++ != 0x41)
-        return false;
-    if ((bytes[0] & 0xf8) != 0xb8 || jump[0] != 0xff ||
-        jump[1] != (0xe0 | (bytes[0] & 7)))
-        return false;
-    memcpy(to, bytes + 1, sizeof *to);
-    return true;
+    return got == (ssize_t)size ||
+           (got < 0 && errno != EFAULT && read_by_pipe(address, out, size));
 }
 
 static bool jump_at(uintptr_t address, uintptr_t *to)
 {
     uint8_t bytes[16];
     struct patas__instruction insn;
+    uintptr_t slot;
 
     if (!read_memory(address, bytes, sizeof bytes))
         return false;
-    if (absolute_jump(bytes, to))
-        return true;
+    if (patas__trampoline(bytes, address, to, &slot))
+        return !slot || read_memory(slot, to, sizeof *to);
     if (!patas__instruction_at(bytes, sizeof bytes, address, &insn) ||
         !insn.jump)
         return false;
@@ -228,7 +231,7 @@ static void foreign_text(struct foreign_work *work, patas_foreign *item,
 {
     const char *by = item->ours ? "patched by patas" : "? not ours";
 
-    if (item->mapped[0] == 0xcc && item->size == 1 && !item->ours)
+    if (patas__is_breakpoint(item->mapped, item->size) && !item->ours)
         by = "a breakpoint of a debugger, or a uprobe";
     item->text = patas__arena_print(
         &work->arena, "%s@%s: %s: %02x .. (%zu bytes)%s%s",
@@ -296,6 +299,9 @@ static void compare_chunk(struct foreign_work *work,
             if (mapped[k] != file[k] && !is_relocated(work, value + k))
                 last = k;
         }
+        /* Whole instructions, where they are of one length. */
+        i -= i % PATAS__INSN_STEP;
+        last |= PATAS__INSN_STEP - 1;
         uint8_t first[16] = {0};
         memcpy(first, file + i, size - i < 16 ? size - i : 16);
         foreign_add(work, module, value + i, value + last + 1, first);

@@ -2,11 +2,12 @@
 /*
  * Direct calls and jumps to a function, by its module's code.
  *
- *     e8 rel32          call         e9 rel32, eb rel8          jmp
- *                                    0f 80..8f rel32            jcc
+ *     x86        e8 rel32   call     e9 rel32          jmp
+ *                                    0f 80..8f rel32   jcc
+ *     AArch64    bl                  b, b.cond, cbz, cbnz, tbz, tbnz
  *
- * A rel32 that would lead there is looked for at every byte, and believed if
- * decoding from the function's start arrives at it.
+ * One that would lead there is looked for wherever an instruction may begin,
+ * and believed if decoding from the function's start arrives at it.
  */
 #include "why.h"
 
@@ -64,17 +65,12 @@ static void code_hit(const struct code_scan *scan, uint64_t at, bool call)
 static void code_scan_bytes(const struct code_scan *scan, const uint8_t *bytes,
                             uint64_t start, uint64_t size)
 {
-    for (uint64_t i = 0; i + 5 <= size; i++) {
-        uint8_t first = bytes[i];
-        bool jcc = (first & 0xf0) == 0x80 && i && bytes[i - 1] == 0x0f;
-        if (first != 0xe8 && first != 0xe9 && !jcc)
-            continue;
-        int32_t distance;
-        memcpy(&distance, bytes + i + 1, 4);
-        uint64_t at = start + i;
-        if (at + 5 + (uint64_t)(int64_t)distance == scan->value)
-            code_hit(scan, at - jcc, first == 0xe8);
-    }
+    struct patas__branch branch;
+
+    for (uint64_t i = 0; i < size; i += PATAS__INSN_STEP)
+        if (patas__branch_at(bytes, (size_t)i, (size_t)size, start, &branch) &&
+            branch.target == scan->value)
+            code_hit(scan, branch.at, branch.call);
 }
 
 static void code_run(const struct code_scan *scan)

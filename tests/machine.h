@@ -4,6 +4,9 @@
 #ifndef PATAS_TESTS_MACHINE_H
 #define PATAS_TESTS_MACHINE_H
 
+#include <stdint.h>
+#include <string.h>
+
 /* The parameters of a function that another one with an `int x` calls without
  * passing it on: where arguments are on the stack, it finds the other's behind
  * that one's return address. */
@@ -95,5 +98,19 @@
     }
 
 #endif
+
+/* What everybody's patcher writes. */
+enum {
+    MACHINE_JUMP = MACHINE3(5, 5, 4) /* bytes */
+};
+static inline void machine_jump(uint8_t *bytes, uintptr_t from, uintptr_t to)
+{
+    const uint32_t distance = (uint32_t)(to - from);
+    const uint32_t word = MACHINE3(distance - 5, distance - 5,
+                                   0x14000000 | (distance >> 2 & 0x3ffffff));
+
+    bytes[0] = 0xe9; /* of the longer one */
+    memcpy(bytes + MACHINE_JUMP - 4, &word, 4);
+}
 
 #endif

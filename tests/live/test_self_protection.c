@@ -332,46 +332,32 @@ KEEP int theirs(int x)
 }
 static const patas_fn VICTIM = (patas_fn)victim, OURS = (patas_fn)ours;
 
-/* What everybody else's patcher writes. */
-enum {
-    JUMP = MACHINE3(5, 5, 4)
-};
-static void foreign_jump(uint8_t bytes[JUMP], patas_fn from, patas_fn to)
-{
-    intptr_t distance = (intptr_t)to - (intptr_t)from;
-    uint32_t relative =
-        MACHINE3((uint32_t)distance - JUMP, (uint32_t)distance - JUMP,
-                 0x14000000 | ((uint32_t)distance >> 2 & 0x3ffffff));
-    bytes[0] = 0xe9; /* where the jump is longer than that */
-    memcpy(bytes + JUMP - 4, &relative, 4);
-}
-
 START_TEST(a_foreign_hook_on_top_is_left_alone)
 {
     patas_patch *patch;
-    uint8_t jump[JUMP], before[JUMP];
-    memcpy(before, (const void *)(uintptr_t)VICTIM, JUMP);
+    uint8_t jump[MACHINE_JUMP], before[MACHINE_JUMP];
+    memcpy(before, (const void *)(uintptr_t)VICTIM, MACHINE_JUMP);
     OK(patas_replace(VICTIM, OURS, &patch, &error));
-    foreign_jump(jump, VICTIM, (patas_fn)theirs);
-    uint8_t under[JUMP];
-    memcpy(under, (const void *)(uintptr_t)VICTIM, JUMP);
-    poke((void *)(uintptr_t)VICTIM, jump, JUMP);
+    machine_jump(jump, (uintptr_t)VICTIM, (uintptr_t)theirs);
+    uint8_t under[MACHINE_JUMP];
+    memcpy(under, (const void *)(uintptr_t)VICTIM, MACHINE_JUMP);
+    poke((void *)(uintptr_t)VICTIM, jump, MACHINE_JUMP);
     ck_assert_int_eq(victim(1), 10001);
     patas_error failure = {0};
     ck_assert_int_eq(patas_restore(patch, &failure), PATAS_ERR_CHANGED);
     ck_assert_uint_eq(failure.target, (uintptr_t)VICTIM);
-    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, jump, JUMP);
+    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, jump, MACHINE_JUMP);
     ck_assert_int_eq(victim(1), 10001);
     /* They go again, and put back what they found: our jump. The refused
      * restore changed nothing; suspended, the patch does no harm, and now it
      * can go. */
-    poke((void *)(uintptr_t)VICTIM, under, JUMP);
+    poke((void *)(uintptr_t)VICTIM, under, MACHINE_JUMP);
     ck_assert_int_eq(victim(1), ours(1));
     OK(patas_suspend(patch, &error));
     ck_assert_int_eq(victim(1), 2);
     OK(patas_restore(patch, &error));
     ck_assert_int_eq(victim(1), 2);
-    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, before, JUMP);
+    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, before, MACHINE_JUMP);
 }
 END_TEST
 
@@ -399,14 +385,14 @@ END_TEST
 START_TEST(a_foreign_hook_below_is_the_original)
 {
     patas_patch *patch;
-    uint8_t jump[JUMP];
-    foreign_jump(jump, VICTIM, (patas_fn)theirs);
-    poke((void *)(uintptr_t)VICTIM, jump, JUMP);
+    uint8_t jump[MACHINE_JUMP];
+    machine_jump(jump, (uintptr_t)VICTIM, (uintptr_t)theirs);
+    poke((void *)(uintptr_t)VICTIM, jump, MACHINE_JUMP);
     OK(patas_replace(VICTIM, OURS, &patch, &error));
     ck_assert_int_eq(victim(1), 101);
     ck_assert_int_eq(((int (*)(int))patas_original(patch))(1), 10001);
     OK(patas_restore(patch, &error));
-    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, jump, JUMP);
+    ck_assert_mem_eq((const void *)(uintptr_t)VICTIM, jump, MACHINE_JUMP);
     ck_assert_int_eq(victim(1), 10001);
 }
 END_TEST

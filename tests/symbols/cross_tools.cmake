@@ -6,6 +6,20 @@
 # in first; it is empty where nothing is crossed.
 
 set(patas_tools)
+
+# What runs a target, for scripts: itself, or a script that calls an emulator.
+function(patas_runs variable target)
+  set(path "$<TARGET_FILE:${target}>")
+  if(CMAKE_CROSSCOMPILING_EMULATOR)
+    list(JOIN CMAKE_CROSSCOMPILING_EMULATOR " " emulator)
+    set(path "${CMAKE_CURRENT_BINARY_DIR}/run-${target}")
+    file(GENERATE OUTPUT "${path}"
+         CONTENT "#!/bin/sh\nexec ${emulator} $<TARGET_FILE:${target}> \"$@\"\n"
+         FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
+  endif()
+  set(${variable} "${path}" PARENT_SCOPE)
+endfunction()
+
 if(NOT CMAKE_CROSSCOMPILING)
   return()
 endif()

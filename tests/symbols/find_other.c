@@ -33,11 +33,18 @@ static int chosen_two(int x)
     return x + 2;
 }
 
+#if defined(__aarch64__)
+__attribute__((used)) static int (*choose(unsigned long features))(int)
+{
+    return features & 2 /* HWCAP_ASIMD */ ? chosen_two : chosen_one;
+}
+#else
 __attribute__((used)) static int (*choose(void))(int)
 {
     __builtin_cpu_init();
     return __builtin_cpu_supports("sse2") ? chosen_two : chosen_one;
 }
+#endif
 
 int find_chosen(int x) __attribute__((ifunc("choose")));
 

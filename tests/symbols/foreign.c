@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Whose patches are in this process. */
 #include "live/expect.h"
+#include "machine.h"
 
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -12,12 +13,12 @@
 
 KEEP int victim(int x)
 {
-    __asm__ volatile(".nops 16");
+    __asm__ volatile(".rept 16\n nop\n .endr");
     return x + 1;
 }
 KEEP int other(int x)
 {
-    __asm__ volatile(".nops 16");
+    __asm__ volatile(".rept 16\n nop\n .endr");
     return x + 2;
 }
 KEEP int fake(int x)
@@ -31,14 +32,15 @@ static void overwrite(patas_fn function, const void *bytes, size_t size)
     ck_assert_int_eq(
         mprotect((void *)page, 8192, PROT_READ | PROT_WRITE | PROT_EXEC), 0);
     memcpy((void *)(uintptr_t)function, bytes, size);
+    __builtin___clear_cache((char *)(uintptr_t)function,
+                            (char *)(uintptr_t)function + size);
     ck_assert_int_eq(mprotect((void *)page, 8192, PROT_READ | PROT_EXEC), 0);
 }
 
 static void jump_to(patas_fn from, uintptr_t to)
 {
-    uint8_t jump[5] = {0xe9};
-    int32_t distance = (int32_t)(to - ((uintptr_t)from + 5));
-    memcpy(jump + 1, &distance, 4);
+    uint8_t jump[MACHINE_JUMP];
+    machine_jump(jump, (uintptr_t)from, to);
     overwrite(from, jump, sizeof jump);
 }
 
@@ -107,7 +109,9 @@ START_TEST(somebody_else_s_jump_has_an_owner)
                             found->size < 16 ? found->size : 16),
                      0);
     ck_assert_int_ne(memcmp(found->mapped, found->on_disk, found->size), 0);
-    ck_assert_ptr_nonnull(strstr(found->text, "? not ours: e9"));
+    ck_assert_ptr_nonnull(
+        strstr(found->text,
+               MACHINE3("? not ours: e9", "? not ours: e9", "? not ours: ")));
     patas_foreign_free(list);
     list = all("libc");
     ck_assert_uint_eq(list->count, 0);
@@ -117,22 +121,26 @@ END_TEST
 
 START_TEST(a_trampoline_is_followed)
 {
-    /* jmp *2(%rip), or jmp *address; ud2; address: as many libraries have it.
-     */
+    /* jmp *2(%rip), or jmp *address; ud2; address: as many libraries have it;
+     * ldr x16, address; br x16; address. */
     uint8_t *page = mmap(
         (void *)(((uintptr_t)victim & ~0xfffffful) + (64 << 20)), 4096,
         PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(page, MAP_FAILED);
-    const bool wide = sizeof(void *) == 8;
-    uint32_t slot = wide ? 2 : (uint32_t)(uintptr_t)(page + 8);
     uintptr_t to = (uintptr_t)getpid;
+#if defined(__aarch64__)
+    memcpy(page, "\x50\0\0\x58\0\x02\x1f\xd6", 8);
+#else
+    uint32_t slot = MACHINE(2, (uint32_t)(uintptr_t)(page + 8));
     memcpy(page, "\xff\x25", 2);
     memcpy(page + 2, &slot, 4);
     memcpy(page + 6, "\x0f\x0b", 2);
+#endif
     memcpy(page + 8, &to, sizeof to);
     jump_to((patas_fn)victim, (uintptr_t)page);
     /* Memory without a jump is where it ends. */
-    memcpy(page + 64, "\xc3", 1);
+    memcpy(page + 64, MACHINE3("\xc3", "\xc3", "\xc0\x03\x5f\xd6"),
+           MACHINE3(1, 1, 4));
     jump_to((patas_fn)other, (uintptr_t)page + 64);
     patas_foreign_list *list = all("symbols_foreign");
     const patas_foreign *found = patch_of(list, "victim");
@@ -148,16 +156,18 @@ START_TEST(a_trampoline_is_followed)
 END_TEST
 
 /* mov $to,%reg; jmp *%reg, and what else is written in a function's place. */
-static void leads_to_getpid(const char *before, const char *behind)
+#define LEADS_TO_GETPID(before, behind) \
+    leads_to_getpid(before, sizeof(before) - 1, behind, sizeof(behind) - 1)
+static void leads_to_getpid(const char *before, size_t size, const char *behind,
+                            size_t more)
 {
     uint8_t bytes[16];
     const uintptr_t to = (uintptr_t)getpid;
-    size_t size = strlen(before);
     memcpy(bytes, before, size);
     memcpy(bytes + size, &to, sizeof to);
     size += sizeof to;
-    memcpy(bytes + size, behind, strlen(behind));
-    overwrite((patas_fn)victim, bytes, size + strlen(behind));
+    memcpy(bytes + size, behind, more);
+    overwrite((patas_fn)victim, bytes, size + more);
     patas_foreign_list *list = all("symbols_foreign");
     const patas_foreign *found = patch_of(list, "victim");
     ck_assert_ptr_nonnull(found);
@@ -169,12 +179,15 @@ static void leads_to_getpid(const char *before, const char *behind)
 START_TEST(a_jump_may_be_by_a_register)
 {
 #if defined(__x86_64__)
-    leads_to_getpid("\x48\xb8", "\xff\xe0");     /* rax */
-    leads_to_getpid("\x49\xbb", "\x41\xff\xe3"); /* r11 */
+    LEADS_TO_GETPID("\x48\xb8", "\xff\xe0");     /* rax */
+    LEADS_TO_GETPID("\x49\xbb", "\x41\xff\xe3"); /* r11 */
 #elif defined(__i386__)
-    leads_to_getpid("\xb8", "\xff\xe0"); /* eax */
-    leads_to_getpid("\xb9", "\xff\xe1"); /* ecx */
-    leads_to_getpid("\x68", "\xc3");     /* push; ret */
+    LEADS_TO_GETPID("\xb8", "\xff\xe0"); /* eax */
+    LEADS_TO_GETPID("\xb9", "\xff\xe1"); /* ecx */
+    LEADS_TO_GETPID("\x68", "\xc3");     /* push; ret */
+#elif defined(__aarch64__)
+    LEADS_TO_GETPID("\x51\0\0\x58\x20\x02\x1f\xd6", ""); /* x17 */
+    LEADS_TO_GETPID("\x49\0\0\x58\x20\x01\x1f\xd6", ""); /* x9 */
 #endif
 }
 END_TEST
@@ -199,7 +212,8 @@ END_TEST
 
 START_TEST(a_breakpoint_is_called_one)
 {
-    overwrite((patas_fn)victim, "\xcc", 1);
+    static const uint8_t breakpoint[] = MACHINE_BREAKPOINT;
+    overwrite((patas_fn)victim, breakpoint, sizeof breakpoint);
     patas_foreign_list *list = all("symbols_foreign");
     const patas_foreign *found = patch_of(list, "victim");
     ck_assert_ptr_nonnull(found);

@@ -4,6 +4,7 @@
  * compilers at several levels. A sample whose compiler is missing is skipped.
  */
 #include "live/expect.h"
+#include "machine.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -164,7 +165,8 @@ START_TEST(clones_are_named)
     size_t want = is(sample, "gcc") && !is(sample, "O0") ? 1 : 0;
     has(sample, "takes_pair", PATAS_WHY_CLONE, want);
     has(sample, "constant_second", PATAS_WHY_CLONE, want);
-    has(sample, "sample_cold", PATAS_WHY_CLONE, want);
+    /* gcc for AArch64 leaves what is cold in its place here. */
+    has(sample, "sample_cold", PATAS_WHY_CLONE, MACHINE3(want, want, 0));
     if (!is(sample, "bare"))
         has(sample, "early", PATAS_WHY_CLONE,
             is(sample, "gcc-O2") || is(sample, "gcc-lto"));
@@ -181,8 +183,10 @@ START_TEST(clones_are_named)
     patas_why_free(why);
     why = ask(sample, "sample_cold", NULL);
     ck_assert_uint_eq(why->count[PATAS_WHY_GONE], 0);
-    ck_assert_ptr_nonnull(strstr(why->text, "sample_cold.cold"));
-    ck_assert_ptr_nonnull(strstr(why->text, "covered by a patch"));
+    if (MACHINE3(1, 1, 0)) {
+        ck_assert_ptr_nonnull(strstr(why->text, "sample_cold.cold"));
+        ck_assert_ptr_nonnull(strstr(why->text, "covered by a patch"));
+    }
     patas_why_free(why);
 }
 END_TEST
