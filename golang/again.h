@@ -19,17 +19,16 @@ struct patas__go_again {
     unsigned first; /* 0 = both, 1 = the second only, 2 = none */
 };
 
-/* What to write. Any of it may be at most `unit` bytes of aligned memory.
- * PATAS_ERR_NO_ROOM if no rewrite fits. Maps landings. */
+/* What to write, which is the instruction set's: again_*.c. Any of it may be at
+ * most `unit` bytes of aligned memory. Maps landings. */
 PATAS__HIDDEN patas_status patas__go_again(const struct patas__go_head *go,
-                                           uintptr_t entry, uintptr_t head,
-                                           unsigned unit,
+                                           uintptr_t head, unsigned unit,
                                            struct patas__go_again *again);
 
-/* The same by a trap, where no other rewrite fits. */
-PATAS__HIDDEN patas_status patas__go_again_trap(const struct patas__go_head *go,
-                                                uintptr_t head,
-                                                struct patas__go_again *again);
+/* An edit that makes what is at `address` those bytes. */
+PATAS__HIDDEN void patas__go_again_edit(struct patas__edit *edit,
+                                        uintptr_t address, const uint8_t *bytes,
+                                        unsigned size);
 
 /* Writes it, or takes it back. */
 PATAS__HIDDEN patas_status

@@ -259,31 +259,6 @@ static bool any_generic(uint64_t target)
     return false;
 }
 
-enum {
-    LEA = 0x8d,
-    STORE = 0x89
-};
-
-/* What lea loads is the dictionary where it is then stored as an argument. */
-static void dictionary_386(const uint8_t *bytes, const struct patas__insn *insn,
-                           uint32_t loaded[8], uint64_t out[8])
-{
-    const uint8_t *modrm = bytes + insn->modrm_at;
-    unsigned reg = *modrm >> 3 & 7u, mod = *modrm >> 6;
-    uint32_t offset = mod == 1   ? modrm[2]
-                      : mod == 2 ? patas__load32(modrm + 2)
-                                 : 0;
-    if (bytes[insn->opcode_at] == LEA) {
-        loaded[reg] = (*modrm & 0xc7) == 5 ? patas__load32(modrm + 1) : 0;
-        return;
-    }
-    if ((*modrm & 7) != 4 || mod == 3 || modrm[1] != 0x24 || !loaded[reg])
-        return;
-    out[1] = loaded[reg];
-    out[2] = offset / 4;
-    loaded[reg] = 0;
-}
-
 /*
  * A generic function as a value is a wrapper that adds a dictionary and calls
  * the code that all types of one shape share:
@@ -291,10 +266,13 @@ static void dictionary_386(const uint8_t *bytes, const struct patas__insn *insn,
  *     lea dictionary(%rip), %reg;  call shape
  *
  *     lea dictionary, %reg;  mov %reg, offset(%esp);  call shape      386
+ *
+ *     adrp xn, dictionary;  add xn, xn, :lo12:dictionary;  bl shape   arm64
  */
 static void op_generic(struct patas__go_call *call)
 {
-    uint32_t dictionary[8] = {0};
+    const struct patas__go_dialect *dialect = patas__go_dialect(go.image.isa);
+    struct patas__go_dictionary state = {{0}, 0, 0};
     struct patas__gofunc func;
     struct patas__insn insn;
     uint64_t at = call->in[0];
@@ -305,24 +283,19 @@ static void op_generic(struct patas__go_call *call)
     }
     for (; at < func.end; at += insn.length) {
         size_t left = (size_t)(func.end - at);
-        const uint8_t *bytes = patas__image_bytes(&go.image, at, left);
-        if (!bytes || !go.image.isa->decode(bytes, left, at, &insn))
+        struct patas__go_text text = {
+            go.image.isa, patas__image_bytes(&go.image, at, left), left, at};
+        if (!text.bytes || !text.isa->decode(text.bytes, left, at, &insn))
             return;
         if (insn.has_target && insn.flow == PATAS__FLOW_CALL &&
             (call->in[1] ? any_generic(insn.target)
                          : same_generic(&func, insn.target))) {
             call->out[0] = insn.target;
+            call->out[1] = state.value;
+            call->out[2] = state.place;
             return;
         }
-        if (bytes[insn.opcode_at] != LEA && bytes[insn.opcode_at] != STORE)
-            continue;
-        if (go.image.isa->pointer_size == 4)
-            dictionary_386(bytes, &insn, dictionary, call->out);
-        else if (insn.has_operand) {
-            call->out[1] = insn.operand;
-            call->out[2] =
-                (bytes[insn.modrm_at] >> 3 & 7u) | (insn.rex & 4 ? 8u : 0u);
-        }
+        dialect->dictionary(&text, &insn, &state);
     }
 }
 
@@ -378,52 +351,22 @@ static bool suits(struct patas__go_call *call, const struct patas__gofunc *func,
     return false;
 }
 
-/*
- * A fault in the relocated head reaches the runtime at a PC that it does not
- * know. It then takes the word at the stack pointer for the caller's PC, which
- * is right as long as nothing was pushed.
- */
-static bool may_fault(const uint8_t *bytes, uint64_t address, unsigned moved)
-{
-    enum {
-        PUSH_RBP = 0x55,
-        SP_BASE = 4
-    };
-    const struct patas__isa *isa = patas__isa_host();
-    bool pushed = false;
-    struct patas__insn insn;
-    for (unsigned at = 0; at < moved; at += insn.length) {
-        if (!isa->decode(bytes + at, PATAS__INSN_MAX, address + at, &insn))
-            return true;
-        uint8_t opcode = bytes[at + insn.opcode_at];
-        uint8_t modrm = bytes[at + insn.modrm_at];
-        bool memory = insn.modrm_at && modrm < 0xc0 && opcode != LEA;
-        bool stack = (modrm & 7) == SP_BASE &&
-                     (bytes[at + insn.modrm_at + 1] & 7) == SP_BASE;
-        if (memory && pushed && !stack)
-            return true;
-        pushed |= opcode >= 0x50 && opcode <= 0x57 && !insn.modrm_at;
-        pushed |= insn.modrm_at && modrm >= 0xc0 && (modrm & 7) == SP_BASE &&
-                  (opcode == 0x83 || opcode == 0x81);
-    }
-    return false;
-}
-
 static bool fits(struct patas__go_call *call, const struct patas__target *to,
                  const struct patas__go_head *head)
 {
-    enum {
-        INNER = 0x1e
-    };
+    const struct patas__go_text text = {
+        go.image.isa, (const uint8_t *)to->entry, PATAS__INSN_MAX, to->entry};
+    const unsigned jump = text.isa->jump;
+    const uint32_t inner = (UINT32_C(1) << jump) - 2;
     bool jump_alone = to->form == PATAS_FORM_KEPT_BYTES;
-    if (!jump_alone && head->enters & INNER) {
+    if (!jump_alone && head->enters & inner) {
         refuse(call, PATAS__GO_LOOPS, to->entry);
         return false;
     }
     /* Of kept bytes, the inside of the first instruction is no place that a
      * branch can go to. */
-    unsigned moved = to->form == PATAS_FORM_TRAP_BYTES ? 5 : 1;
-    if (may_fault((const uint8_t *)to->entry, to->entry, moved)) {
+    unsigned moved = to->form == PATAS_FORM_TRAP_BYTES ? jump : 1;
+    if (patas__go_dialect(text.isa)->may_fault(&text, moved)) {
         refuse(call, PATAS__GO_MAY_FAULT, to->entry);
         return false;
     }
@@ -438,11 +381,8 @@ static patas_status lead_back(struct patas__go_call *call,
 {
     unsigned unit = patas__commit_unit(target->entry);
     again->first = 2;
-    patas_status status =
-        patas__go_again(head, target->entry, patas__target_head(target),
-                        unit ? unit : 8, again);
-    if (status == PATAS_ERR_NO_ROOM)
-        status = patas__go_again_trap(head, patas__target_head(target), again);
+    patas_status status = patas__go_again(head, patas__target_head(target),
+                                          unit ? unit : 8, again);
     if (status == PATAS_OK && patas__island_publish())
         status = PATAS_ERR_DENIED;
     if (status == PATAS_OK)

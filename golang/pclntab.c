@@ -11,6 +11,8 @@
  */
 #include "pclntab.h"
 
+#include "dialect.h"
+
 static const uint32_t magic_118 = 0xfffffff0, magic_120 = 0xfffffff1;
 
 enum {
@@ -445,24 +447,11 @@ bool patas__pclntab_types(const struct patas__pclntab *tab, uint64_t *types,
 
 /* ---- direct calls ---- */
 
-/* `call rel32` and `jmp rel32`, byte-wise: what looks like one may be another
- * instruction's operand, so the answer is a strong hint, not a proof. */
 bool patas__pclntab_called(const struct patas__pclntab *tab,
                            const struct patas__gofunc *func)
 {
     const struct patas__segment *code =
         patas__image_code(tab->image, func->entry);
-    if (!code || code->size < 5)
-        return false;
-    for (uint64_t at = 0; at + 5 <= code->size; at++) {
-        uint8_t opcode = code->bytes[at];
-        if (opcode != 0xe8 && opcode != 0xe9)
-            continue;
-        uint64_t from = code->address + at;
-        int32_t away = (int32_t)patas__load32(code->bytes + at + 1);
-        if (from + 5 + (uint64_t)(int64_t)away == func->entry &&
-            (from < func->entry || from >= func->end))
-            return true;
-    }
-    return false;
+    return code && patas__go_dialect(tab->image->isa)
+                       ->called(code, func->entry, func->end);
 }

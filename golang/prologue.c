@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading Go's prologues (cmd/internal/obj/x86/obj6.go, stacksplit).
+ * Reading Go's prologues, whatever the instruction set.
  */
 #include "prologue.h"
 
+#include <elf.h>
+
 enum {
-    PROLOGUE_INSNS = 8,
-    INT3 = 0xcc
+    PROLOGUE_INSNS = 8
 };
 
-struct text {
-    const struct patas__isa *isa;
-    const uint8_t *bytes;
-    uint64_t size, entry;
-};
+const struct patas__go_dialect *patas__go_dialect(const struct patas__isa *isa)
+{
+    return isa->machine == EM_AARCH64 ? &patas__go_a64 : &patas__go_x86;
+}
 
-static bool insn_at(const struct text *text, uint64_t offset,
+static bool insn_at(const struct patas__go_text *text, uint64_t offset,
                     struct patas__insn *insn)
 {
     return offset < text->size &&
@@ -24,71 +24,48 @@ static bool insn_at(const struct text *text, uint64_t offset,
                              text->entry + offset, insn);
 }
 
-/* cmp 16(%r14), %rsp or %r12; the same against %rcx in assembly functions,
- * which load the goroutine from thread-local storage first, as all do on 386:
- * cmp 8(%ecx), %esp or %eax. */
-static bool checks_stack(const struct text *text,
-                         const struct patas__insn *insn)
+/* The target of the branch behind the stack check, as an offset; 0 if there is
+ * no check. */
+static uint64_t grow_block(const struct patas__go_text *text)
 {
-    static const struct {
-        uint8_t pointer_size, length, bytes[4];
-    } forms[] = {
-        {8, 4, {0x49, 0x3b, 0x66, 0x10}}, {8, 4, {0x4d, 0x3b, 0x66, 0x10}},
-        {8, 4, {0x48, 0x3b, 0x61, 0x10}}, {8, 4, {0x4c, 0x3b, 0x61, 0x10}},
-        {4, 3, {0x3b, 0x61, 0x08}},       {4, 3, {0x3b, 0x41, 0x08}},
-    };
-    const uint8_t *bytes = text->bytes + (insn->address - text->entry);
-    for (unsigned i = 0; i < sizeof forms / sizeof *forms; i++)
-        if (text->isa->pointer_size == forms[i].pointer_size &&
-            insn->length == forms[i].length &&
-            !memcmp(bytes, forms[i].bytes, insn->length))
-            return true;
-    return false;
-}
-
-/* Position-independent code for 386 loads by a PC that it does not need. */
-static bool asks_pc(const struct text *text, const struct patas__insn *insn)
-{
-    return text->isa->pointer_size == 4 && insn->flow == PATAS__FLOW_CALL &&
-           insn->address == text->entry;
-}
-
-static bool below_or_equal(const struct text *text,
-                           const struct patas__insn *insn)
-{
-    const uint8_t *bytes = text->bytes + (insn->address - text->entry);
-    return insn->flow == PATAS__FLOW_BRANCH && insn->has_target &&
-           (bytes[0] == 0x76 || (bytes[0] == 0x0f && bytes[1] == 0x86));
-}
-
-/* The target of the prologue's jbe, as an offset; 0 if there is no check. */
-static uint64_t grow_block(const struct text *text)
-{
+    const struct patas__go_dialect *dialect = patas__go_dialect(text->isa);
     struct patas__insn insn;
     uint64_t at = 0;
     bool checked = false;
     for (unsigned i = 0; i < PROLOGUE_INSNS; i++, at += insn.length) {
         if (!insn_at(text, at, &insn))
             return 0;
-        if (checked && below_or_equal(text, &insn)) {
+        if (checked && dialect->grows_stack(text, &insn)) {
             uint64_t target = insn.target - text->entry;
             return target > at && target < text->size ? target : 0;
         }
         if (checked)
             return 0;
-        checked = checks_stack(text, &insn);
+        checked = dialect->checks_stack(text, &insn);
         /* The large frame's `jb`, against wrapping around, goes there too. */
         if (!checked && insn.flow != PATAS__FLOW_NEXT &&
-            insn.flow != PATAS__FLOW_BRANCH && !asks_pc(text, &insn))
+            insn.flow != PATAS__FLOW_BRANCH && !dialect->asks_pc(text, &insn))
             return 0;
     }
     return 0;
 }
 
+/* What a jump to the entry may be long: 2 bytes on x86, or a whole jump. */
+static bool is_again(const struct patas__go_text *text,
+                     const struct patas__insn *insn)
+{
+    enum {
+        SHORT = 2
+    };
+    return insn->has_target && insn->target == text->entry &&
+           (insn->length == SHORT || insn->length == text->isa->jump);
+}
+
 /* From `grow` on: moves, a call, moves, the jump to the entry. */
-static bool read_block(const struct text *text, uint64_t grow,
+static bool read_block(const struct patas__go_text *text, uint64_t grow,
                        struct patas__go_head *head)
 {
+    const uint8_t padding = patas__go_dialect(text->isa)->padding;
     struct patas__insn insn;
     bool called = false;
     for (uint64_t at = grow; insn_at(text, at, &insn); at += insn.length) {
@@ -96,14 +73,13 @@ static bool read_block(const struct text *text, uint64_t grow,
         if (insn.flow == PATAS__FLOW_CALL && !called) {
             called = true;
         } else if (insn.flow == PATAS__FLOW_JUMP && called) {
-            if (!insn.has_target || insn.target != text->entry ||
-                (insn.length != 2 && insn.length != 5))
+            if (!is_again(text, &insn))
                 return false;
             head->again = text->entry + at;
             head->again_size = insn.length;
             at += insn.length;
             while (head->padding < 8 && at + head->padding < text->size &&
-                   text->bytes[at + head->padding] == INT3)
+                   text->bytes[at + head->padding] == padding)
                 head->padding++;
             return true;
         } else if (insn.flow != PATAS__FLOW_NEXT) {
@@ -114,29 +90,42 @@ static bool read_block(const struct text *text, uint64_t grow,
     return false;
 }
 
-static uint64_t without_padding(const struct text *text)
+static uint64_t without_padding(const struct patas__go_text *text)
 {
-    uint64_t size = text->size;
-    while (size > 1 && text->bytes[size - 1] == INT3)
-        size--;
-    return size;
+    const uint8_t padding = patas__go_dialect(text->isa)->padding;
+    const uint64_t step = text->isa->step;
+    uint64_t size = text->size, same = 0;
+    while (same + 1 < text->size && text->bytes[size - 1 - same] == padding)
+        same++;
+    return size - same / step * step;
 }
 
 /* Every branch that comes back to the first bytes, and whether it calls
  * anybody; false if the body can't be read. `grow` is where its last block
  * begins. */
-static bool read_body(const struct text *text, uint64_t size, uint64_t grow,
-                      struct patas__go_head *head)
+static bool read_body(const struct patas__go_text *text, uint64_t size,
+                      uint64_t grow, struct patas__go_head *head)
 {
+    const struct patas__go_dialect *dialect = patas__go_dialect(text->isa);
     struct patas__insn insn;
     for (uint64_t at = 0; at < size; at += insn.length) {
         head->trouble = text->entry + at;
-        if (!insn_at(text, at, &insn))
-            return false;
-        head->calls |= insn.flow == PATAS__FLOW_CALL &&
-                       !(grow && (at >= grow || asks_pc(text, &insn)));
-        if (insn.has_target && insn.flow != PATAS__FLOW_CALL &&
-            text->entry + at != head->again && insn.target - text->entry < 32)
+        if (!insn_at(text, at, &insn)) {
+            if (!dialect->is_data(text, at))
+                return false;
+            insn.length = text->isa->step;
+            continue;
+        }
+        bool call = insn.flow == PATAS__FLOW_CALL;
+        bool calls = call && !head->calls &&
+                     !(grow && (at >= grow || dialect->asks_pc(text, &insn)));
+        bool enters = insn.has_target && !call &&
+                      text->entry + at != head->again &&
+                      insn.target - text->entry < 32;
+        if ((!calls && !enters) || dialect->is_data(text, at))
+            continue;
+        head->calls |= calls;
+        if (enters)
             head->enters |= 1u << (insn.target - text->entry);
     }
     return true;
@@ -145,7 +134,7 @@ static bool read_body(const struct text *text, uint64_t size, uint64_t grow,
 void patas__go_head(const struct patas__isa *isa, const uint8_t *bytes,
                     uint64_t size, uint64_t entry, struct patas__go_head *head)
 {
-    struct text text = {isa, bytes, size, entry};
+    struct patas__go_text text = {isa, bytes, size, entry};
     *head =
         (struct patas__go_head){.shape = PATAS__GO_UNKNOWN, .trouble = entry};
     if (!size)

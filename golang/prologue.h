@@ -11,12 +11,12 @@
  *             jmp  entry       <- once the entry is patched, this would run
  *                                 the replacement a second time: `again`
  *
- * Pure.
+ * dialect.h knows the forms of that. Pure.
  */
 #ifndef PATAS_GOLANG_PROLOGUE_H
 #define PATAS_GOLANG_PROLOGUE_H
 
-#include "isa.h"
+#include "dialect.h"
 
 enum patas__go_shape {
     PATAS__GO_CHECKED, /* has a stack check, and a block that grows it */
@@ -27,11 +27,11 @@ enum patas__go_shape {
 
 struct patas__go_head {
     uint8_t shape;      /* enum patas__go_shape */
-    uint8_t again_size; /* bytes of the jump at `again`: 2 or 5 */
+    uint8_t again_size; /* bytes of the jump at `again` */
     bool calls;         /* others than who grows the stack */
     uint64_t again;     /* of a CHECKED one: the block's jump to the entry */
     uint64_t last;      /* the instruction in front of it */
-    uint64_t padding;   /* bytes of CC right behind that jump, within reach */
+    uint64_t padding;   /* bytes of padding right behind that jump, up to 8 */
     uint64_t trouble;
     uint64_t body_end; /* the padding behind the function left out */
     /* Bit k: a branch inside the function goes to entry + k; `again` apart. */

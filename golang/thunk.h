@@ -28,6 +28,11 @@
  * before it would begin anew; that of a step runs in a circle instead, from
  * `first` on, `limit` calls long. Nothing is dropped.
  *
+ * On arm64 (thunk_arm64.c) the context is in x26, the goroutine in x28; x16,
+ * x17 and x19 to x25 are free. when and record are asked by x16 and go on at
+ * x17. What leads to a slot is two instructions, of which the field is the
+ * second.
+ *
  * A thunk belongs to one entry for good, so whoever is in it late finds a
  * replacement of the right type.
  */
@@ -38,17 +43,19 @@
 
 enum patas__go_kind {
     PATAS__GO_KEY = 1,       /* bits 8 to 11: the register's number; on 386
-                                the argument's, in words, or 15 for edx */
+                                the argument's, in words, or 15 for edx; on
+                                arm64 KEY_HIGH says that it is x26 */
     PATAS__GO_GOROUTINE = 2, /* bits 32 to 63: offset of labels in runtime.g */
     PATAS__GO_DROP = 4,      /* bits 12 to 15: which integer argument, bits 16
-                                to 19: of how many */
+                                to 19: the last one */
     PATAS__GO_RANGE = 8,
     PATAS__GO_STEP = 16, /* bits 20 to 25: rotate right by; with RANGE */
     PATAS__GO_CHANCE = 32,
     PATAS__GO_TIMES = 64,
     PATAS__GO_PASS = 128, /* nothing but next */
     PATAS__GO_WHEN = 1 << 26,
-    PATAS__GO_RECORD = 1 << 27
+    PATAS__GO_RECORD = 1 << 27,
+    PATAS__GO_KEY_HIGH = 1 << 28 /* of PATAS__GO_KEY, on arm64 */
 };
 
 /* The slots, in the order of struct patas__go_call's array. */

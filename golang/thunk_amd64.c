@@ -126,10 +126,10 @@ static void emit_how_often(struct emitter *emitter, uint64_t kind)
 }
 
 /* Integer arguments, in their order: rax rbx rcx rdi rsi r8 r9 r10 r11. */
-static void emit_drop(struct emitter *emitter, unsigned which, unsigned count)
+static void emit_drop(struct emitter *emitter, unsigned which, unsigned last)
 {
     static const uint8_t order[] = {0, 3, 1, 7, 6, 8, 9, 10, 11};
-    for (unsigned i = which; i + 1 < count && i + 1 < sizeof order; i++) {
+    for (unsigned i = which; i < last && i + 1 < sizeof order; i++) {
         unsigned to = order[i], from = order[i + 1];
         uint8_t *move = emitter->to->code + emitter->to->size;
         EMIT(emitter, "\x48\x89\xc0"); /* mov %from, %to */
