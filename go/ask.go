@@ -18,9 +18,9 @@ An argument may point to the caller's stack, since the compiler saw that the
 target keeps no pointer to it; so it must never be on the heap, where the
 runtime doesn't follow it when the stack moves. reflect.MakeFunc and all that is
 built on it puts it there. Here pointers go from their registers to variables
-of a Go function, and back (engine_amd64.s, asks): the compiler tells the
-runtime of those, whatever function it is that they are arguments of. On 386
-they come from the stack's words and go back there (engine_386.s).
+of a Go function, and back (engine_*.s, asks): the compiler tells the runtime
+of those, whatever function it is that they are arguments of. On 386 they come
+from the stack's words and go back there.
 */
 
 // noescape hides from the compiler that p goes where it can't look, so that

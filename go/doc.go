@@ -71,7 +71,7 @@ intrinsics, such as math.Sqrt; methods of interfaces, but by
 [ReplaceImplementers]; wrappers that the compiler makes for promoted methods;
 what another library has patched.
 
-It works on linux/amd64 and linux/386, with Go 1.19 and newer. On 386, tests
-want -gcflags=all=-l -gcflags=runtime= instead of the first alone.
+It works on linux/amd64, linux/arm64 and linux/386, with Go 1.19 and newer. On
+386, tests want -gcflags=all=-l -gcflags=runtime= instead of the first alone.
 */
 package patas

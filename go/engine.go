@@ -37,6 +37,7 @@ const (
 	kindPass      = 128
 	kindWhen      = 1 << 26
 	kindRecord    = 1 << 27
+	kindKeyHigh   = 1 << 28
 )
 
 // What golang/thunk.h calls enum patas__go_field.

@@ -20,7 +20,7 @@ func mapEngine() (uintptr, error) {
 	image := blob.Engine
 	if len(image) < 32 {
 		return 0, errors.New("patas: there is no engine for this machine yet" +
-			" (linux/amd64 and linux/386 only)")
+			" (linux/amd64, linux/386 and linux/arm64 only)")
 	}
 	word := func(i int) uint32 { return binary.LittleEndian.Uint32(image[4*i:]) }
 	h := header{word(0), word(1), word(2), word(3), word(4), word(5), word(6),
@@ -43,6 +43,7 @@ func mapEngine() (uintptr, error) {
 		return 0, errors.New("patas: this process may not map code: " +
 			err.Error())
 	}
+	codeWritten(base, uintptr(h.data))
 	return base + uintptr(h.enter), nil
 }
 

@@ -8,5 +8,5 @@ import "errors"
 
 func mapEngine() (uintptr, error) {
 	return 0, errors.New("patas: there is no engine for this system yet" +
-		" (linux/amd64 and linux/386 only)")
+		" (linux/amd64, linux/386 and linux/arm64 only)")
 }

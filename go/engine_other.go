@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 
-//go:build !linux || (!amd64 && !386)
+//go:build !linux || (!amd64 && !386 && !arm64)
 
 package patas
 
 import "unsafe"
 
 func enter(uintptr, unsafe.Pointer) {}
+
+func codeWritten(uintptr, uintptr) {}
 
 func originalPC() uintptr { return 0 }
 

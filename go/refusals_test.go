@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"io"
 	"math"
+	"math/bits"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -58,13 +59,17 @@ type outer struct{ account }
 func TestRefusals(t *testing.T) {
 	refused(t, math.Sqrt, "it is an intrinsic")
 	refused(t, atomic.AddInt64, "it is an intrinsic")
+	if runtime.GOARCH == "arm64" {
+		refused(t, math.Round, "it is an intrinsic")
+		refused(t, bits.Reverse32, "it is an intrinsic")
+	}
 	refused(t, runtime.GC, "belongs to the Go runtime")
 	refused(t, syscall.RawSyscall, "belongs to the Go runtime")
 	refused(t, io.Reader.Read, "a method of an interface has no body")
 	refused(t, outer.show, "it is a wrapper that the compiler made")
 	refused(t, (*account).show, "it is a wrapper that the compiler made")
 	refused(t, nosplit, "it is go:nosplit")
-	if !raceDetector && optimized() && runtime.GOARCH == "amd64" {
+	if !raceDetector && optimized() && runtime.GOARCH != "386" {
 		// Else something is in front of the loop.
 		refused(t, loops, "a loop goes back to its first")
 	}
@@ -207,6 +212,8 @@ func TestEngineHasRoomOnTheStack(t *testing.T) {
 	code := map[string]string{
 		"amd64": "\x48\x89\x27\xc3",             // mov %rsp, (%rdi)
 		"386":   "\x8b\x44\x24\x04\x89\x20\xc3", // of 4(%esp)
+		// mov x1, sp; str x1, [x0]; ret
+		"arm64": "\xe1\x03\x00\x91\x01\x00\x00\xf9\xc0\x03\x5f\xd6",
 	}[runtime.GOARCH]
 	page, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_READ|
 		syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -45,7 +46,8 @@ var untouchable = []string{
 	"github.com/patas-dev/patas/go.",
 }
 
-// Calls of these compile to instructions on amd64, wherever they are made.
+// Calls of these compile to instructions on amd64 or, most of them, on arm64,
+// wherever they are made.
 var intrinsics = map[string]bool{
 	"math.Sqrt": true, "math.sqrt": true, "math.Floor": true, "math.Ceil": true,
 	"math.Trunc": true, "math.RoundToEven": true, "math.Abs": true,
@@ -68,7 +70,8 @@ var intrinsics = map[string]bool{
 }
 
 func isIntrinsic(name string) bool {
-	if intrinsics[name] {
+	if intrinsics[name] || runtime.GOARCH == "arm64" && (name == "math.Round" ||
+		strings.HasPrefix(name, "math/bits.Reverse")) {
 		return true
 	}
 	rest := strings.TrimPrefix(name, "sync/atomic.")

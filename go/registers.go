@@ -10,16 +10,11 @@ import (
 )
 
 /*
-What is in registers: arguments on amd64.
+What is in registers: arguments on amd64 and arm64. registers_9.go and
+registers_arm64.go say in how many.
 */
 
-const (
-	integerRegisters = 9
-	floatRegisters   = 15
-	wordSize         = 8
-	contextKey       = 2  // of a thunk: rdx
-	goroutineWords   = 48 // of runtime.g: it is larger in every release
-)
+const wordSize = 8
 
 // outOfReach says why the arguments can't be looked at.
 func outOfReach(kind reflect.Type) string {
@@ -84,26 +79,6 @@ type argumentWords struct {
 	pointers [integerRegisters]unsafe.Pointer
 	ints     [integerRegisters]uintptr
 	floats   [floatRegisters]uint64
-}
-
-// answerer is what asks calls: pointers in registers, the rest by raw.
-type answerer = func(p0, p1, p2, p3, p4, p5, p6, p7, p8 unsafe.Pointer,
-	raw *rawWords, context unsafe.Pointer) (
-	q0, q1, q2, q3, q4, q5, q6, q7, q8, c unsafe.Pointer)
-
-// answering makes one. The answer is Go code's, which r is handed to.
-func answering(answer func(r *argumentWords) bool) answerer {
-	return func(p0, p1, p2, p3, p4, p5, p6, p7, p8 unsafe.Pointer,
-		raw *rawWords, context unsafe.Pointer) (
-		q0, q1, q2, q3, q4, q5, q6, q7, q8, c unsafe.Pointer) {
-		r := argumentWords{ints: raw.ints, floats: raw.floats,
-			pointers: [integerRegisters]unsafe.Pointer{
-				p0, p1, p2, p3, p4, p5, p6, p7, p8}}
-		raw.answer = answer((*argumentWords)(noescape(unsafe.Pointer(&r))))
-		return r.pointers[0], r.pointers[1], r.pointers[2], r.pointers[3],
-			r.pointers[4], r.pointers[5], r.pointers[6], r.pointers[7],
-			r.pointers[8], context
-	}
 }
 
 // cursor is how many registers have been read.
@@ -182,7 +157,7 @@ func (r *argumentWords) copyWords(t reflect.Type, dst unsafe.Pointer,
 
 // originalValue is what a func value of an original points to.
 type originalValue struct {
-	code    uintptr // a function that the runtime knows: engine_amd64.s
+	code    uintptr // a function that the runtime knows: engine_*.s
 	address uintptr // where it jumps; the engine writes it
 	context unsafe.Pointer
 }
@@ -205,15 +180,12 @@ func (p *patch) extra(kind reflect.Type, at int, value uintptr) error {
 	}
 	p.hidden = true
 	p.kind |= kindKey | kindDrop | uint64(registers[at])<<8 |
-		uint64(at)<<12 | uint64(l.ints+1)<<16
+		uint64(at)<<12 | uint64(l.ints)<<16
 	p.values[fieldKey] = uint64(value)
 	p.original.code = insertPC(at)
 	p.original.context = *(*unsafe.Pointer)(unsafe.Pointer(&value))
 	return nil
 }
-
-// registers are the numbers of the integer registers, in the arguments' order.
-var registers = [integerRegisters]int{0, 3, 1, 7, 6, 8, 9, 10, 11}
 
 func argumentIndex(number uint64) int {
 	for i, r := range registers {

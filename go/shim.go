@@ -11,8 +11,8 @@ import (
 /*
 Some code takes one integer argument more than the type that the user names:
 the dictionary of a generic function, the receiver of a bound method. The thunk
-drops it on the way to the replacement, and engine_amd64.s adds it on the way
-to the original. Both move registers only, so all that is in registers may be
+drops it on the way to the replacement, and insertN, in assembly, adds it on the
+way to the original. Both move registers only, so all that is in registers may be
 anything, and what is on the stack is refused. On 386, engine_386.s does both
 and copies the arguments and results, of which there may be so many.
 */

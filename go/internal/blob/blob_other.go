@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-//go:build !linux || (!amd64 && !386)
+//go:build !linux || (!amd64 && !386 && !arm64)
 
 package blob
 
