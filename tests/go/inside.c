@@ -51,6 +51,52 @@ enum {
     CLOSE = 3,
     PWRITE = 18
 };
+#elif defined(__aarch64__)
+/* The same. What C keeps holds what Go's functions want kept, but for x28, the
+ * goroutine, which signal handlers look at: this file is compiled so that it
+ * stays. */
+__asm__(".section .text.entry,\"ax\"\n"
+        ".globl inside_entry\n"
+        "inside_entry:\n"
+        "    mov x19, sp\n"
+        "    mov x20, x26\n"
+        "    mov x21, x29\n"
+        "    mov x22, x30\n"
+        "    adr x0, inside_data\n"
+        "    adr x1, inside_stack\n"
+        "    mov sp, x1\n"
+        "    bl inside_run\n"
+        "    mov sp, x19\n"
+        "    mov x26, x20\n"
+        "    mov x29, x21\n"
+        "    mov x30, x22\n"
+        "    ldr x16, inside_data\n" /* .main */
+        "    br x16\n"
+        /* In place of runtime.exit: its argument is on the stack. */
+        "inside_exit:\n"
+        "    ldr w19, [sp, #8]\n"
+        "    adr x0, inside_data\n"
+        "    adr x1, inside_stack\n"
+        "    mov sp, x1\n"
+        "    bl inside_finish\n"
+        "    mov w0, w19\n"
+        "    mov x8, #94\n" /* exit_group */
+        "    svc #0\n"
+        ".text\n");
+
+static long inside_system(long number, long a, long b, long c, long d)
+{
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    __asm__ volatile("svc #0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3)
+                     : "memory");
+    return x0;
+}
 #else
 /* The same; where to go on is where `ret` finds it. */
 __asm__(".section .text.entry,\"ax\"\n"
@@ -89,6 +135,26 @@ enum {
 };
 #endif
 
+#ifdef __aarch64__
+/* An emulator has to see it, and no emulated store sees one to /proc/self/mem.
+ */
+static void write_code(uint64_t at, const uint8_t *bytes, long size)
+{
+    enum {
+        MPROTECT = 226,
+        PAGE = 4096,
+        READ_EXEC = 5,
+        READ_WRITE_EXEC = 7
+    };
+    uint64_t page = at & ~(uint64_t)(PAGE - 1);
+    inside_system(MPROTECT, (long)page, 2 * PAGE, READ_WRITE_EXEC, 0);
+    for (long i = 0; i < size; i++)
+        ((volatile uint8_t *)(uintptr_t)at)[i] = bytes[i];
+    inside_system(MPROTECT, (long)page, 2 * PAGE, READ_EXEC, 0);
+    __builtin___clear_cache((char *)(uintptr_t)at,
+                            (char *)(uintptr_t)at + size);
+}
+#else
 /* Past the protection of the page, which stays as it is. */
 static void write_code(uint64_t at, const uint8_t *bytes, long size)
 {
@@ -100,9 +166,20 @@ static void write_code(uint64_t at, const uint8_t *bytes, long size)
     inside_system(PWRITE, fd, (long)bytes, size, (long)at);
     inside_system(CLOSE, fd, 0, 0, 0);
 }
+#endif
 
 typedef void (*enter_fn)(struct patas__go_call *call);
 
+#ifdef __aarch64__
+static enum inside_way way_back(uintptr_t again, uintptr_t last, uintptr_t head)
+{
+    uint32_t word = patas__load32((const uint8_t *)again);
+    int64_t away = (int64_t)((uint64_t)(word & 0x3ffffff) << 38) >> 36;
+    (void)last;
+    return word >> 26 == 5 && again + (uintptr_t)away == head ? INSIDE_JUMPS
+                                                              : INSIDE_LOST;
+}
+#else
 static uintptr_t target_of(uintptr_t jump)
 {
     int32_t away = (int32_t)patas__load32((const uint8_t *)jump + 1);
@@ -131,6 +208,7 @@ static enum inside_way way_back(uintptr_t again, uintptr_t last, uintptr_t head)
                                                                 : INSIDE_LOST;
     return first == 0xe9 || first == 0xeb ? INSIDE_LOST : INSIDE_TRAPS;
 }
+#endif
 
 static void count_calls(enter_fn enter, struct patas__go_call *call,
                         struct inside_function *function)
@@ -162,6 +240,32 @@ static void count_calls(enter_fn enter, struct patas__go_call *call,
         function->way = way_back(again, last, (uintptr_t)call->out[5]);
 }
 
+#ifdef __aarch64__
+__attribute__((visibility("hidden"))) extern const char inside_exit[];
+
+/* Nobody else sees the program's end, and its memory then. */
+static void lead_exit(const struct inside *inside)
+{
+    uint8_t jump[INSIDE_JUMP];
+    inside_jump(jump, inside->exit, (uintptr_t)inside_exit);
+    write_code(inside->exit, jump, sizeof jump);
+}
+
+__attribute__((used)) void inside_finish(struct inside *inside)
+{
+    struct inside_function *functions =
+        (struct inside_function *)(uintptr_t)inside->functions;
+    for (uint64_t i = 0; i < inside->count; i++)
+        if (functions[i].counter)
+            functions[i].calls = *(uint64_t *)(uintptr_t)functions[i].counter;
+}
+#else
+static void lead_exit(const struct inside *inside)
+{
+    (void)inside;
+}
+#endif
+
 __attribute__((used)) void inside_run(struct inside *inside)
 {
     static struct patas__go_call call;
@@ -186,4 +290,5 @@ __attribute__((used)) void inside_run(struct inside *inside)
         count_calls(enter, &call, function);
     }
     inside->done = INSIDE_MAGIC;
+    lead_exit(inside);
 }

@@ -39,7 +39,10 @@ static void program_segment(struct patas__image *image, FILE *file,
 }
 
 #if UINTPTR_MAX > UINT32_MAX
-static const struct patas__isa *const program_isa = &patas__isa_x86_64;
+static const struct patas__isa *program_isa(unsigned machine)
+{
+    return machine == EM_AARCH64 ? &patas__isa_aarch64 : &patas__isa_x86_64;
+}
 
 /* What the loader would do to a position-independent file at address 0. */
 static void program_relocate(struct patas__image *image, const Elf64_Phdr *phdr)
@@ -57,7 +60,8 @@ static void program_relocate(struct patas__image *image, const Elf64_Phdr *phdr)
     for (uint64_t at = 0; at + sizeof(Elf64_Rela) <= size;
          at += sizeof(Elf64_Rela)) {
         const uint8_t *entry = program_at(image, rela + at, sizeof(Elf64_Rela));
-        if (!entry || patas__load32(entry + 8) != R_X86_64_RELATIVE)
+        uint32_t kind = entry ? patas__load32(entry + 8) : 0;
+        if (kind != R_X86_64_RELATIVE && kind != R_AARCH64_RELATIVE)
             continue;
         uint8_t *field = program_at(image, patas__load64(entry), 8);
         if (field)
@@ -65,7 +69,11 @@ static void program_relocate(struct patas__image *image, const Elf64_Phdr *phdr)
     }
 }
 #else
-static const struct patas__isa *const program_isa = &patas__isa_i386;
+static const struct patas__isa *program_isa(unsigned machine)
+{
+    (void)machine;
+    return &patas__isa_i386;
+}
 
 /* None is position-independent. */
 static void program_relocate(struct patas__image *image, const Elf32_Phdr *phdr)
@@ -87,7 +95,7 @@ static void program_read(const char *path, struct patas__image *image)
     fseek(file, (long)header.e_phoff, SEEK_SET);
     if (fread(phdrs, sizeof *phdrs, header.e_phnum, file) != header.e_phnum)
         exit(1);
-    image->isa = program_isa;
+    image->isa = program_isa(header.e_machine);
     for (unsigned i = 0; i < header.e_phnum; i++)
         if (phdrs[i].p_type == PT_LOAD && phdrs[i].p_filesz)
             program_segment(image, file, &phdrs[i]);
