@@ -228,11 +228,11 @@ static patas_status new_target(struct patas__request *request,
  * head may hold more of it than the record does. */
 static bool same_beginning(const struct patas__target *target)
 {
-    struct patas__remade remade;
-    uint8_t now[sizeof target->before];
-    return !patas__os_read(target->entry + target->at, now, target->owned) &&
-           !memcmp(now, target->before, target->owned) &&
-           patas__describe_move(target, &remade);
+    struct patas__remade now;
+    const size_t owned = target->owned;
+    return patas__describe_move(target, &now) &&
+           now.move.size >= target->at + owned &&
+           !memcmp(now.bytes + target->at, target->before, owned);
 }
 
 /*
