@@ -640,7 +640,7 @@ START_TEST(counters_tell_what_is_live)
     ck_assert_uint_eq(stats.patches, 0);
     /* Memory is bounded by distinct targets, not by patches ever made. */
     size_t bytes = stats.code_bytes + stats.data_bytes;
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < MACHINE3(20000, 20000, 5000); i++) {
         OK(patas_replace(BASE, FAKE, &a, &error));
         OK(patas_restore(a, &error));
     }
