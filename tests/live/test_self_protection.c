@@ -401,16 +401,23 @@ END_TEST
  * is another instruction by now, or the end of the same one. */
 START_TEST(code_that_was_made_anew_has_a_head_of_its_own)
 {
-    uint8_t code[] = {0xf3, 0x0f, 0x1e, 0xfa,    /* endbr64 or endbr32 */
-                      0xb8, 1,    0,    0,    0, /* mov $1, %eax */
-                      0xc3};
+#if defined(__aarch64__)
+    static const uint8_t code[] = {0x20, 0x00, 0x80, 0x52,  /* mov w0, #1 */
+                                   0xc0, 0x03, 0x5f, 0xd6}; /* ret */
+#else
+    static const uint8_t code[] = {
+        0xf3, 0x0f, 0x1e, 0xfa,    /* endbr64 or endbr32 */
+        0xb8, 1,    0,    0,    0, /* mov $1, %eax */
+        0xc3};
+#endif
     uint8_t *page = code_page(0, code, sizeof code, PROT_READ | PROT_EXEC);
     int (*made)(int) = (int (*)(int))(uintptr_t)page;
     patas_plan_info info = {.size = sizeof info};
     patas_stats stats = {.size = sizeof stats}, then = {.size = sizeof then};
     patas_patch *patch;
     for (int answer = 1; answer < 4; answer++) {
-        poke(page + 5, &answer, 1);
+        uint8_t number = (uint8_t)MACHINE3(answer, answer, answer << 5);
+        poke(page + MACHINE3(5, 5, 0), &number, 1);
         OK(patas_plan((patas_fn)made, &info, &error));
         OK(patas_replace((patas_fn)made, OURS, &patch, &error));
         ck_assert_int_eq(((int (*)(int))patas_original(patch))(1), answer);
