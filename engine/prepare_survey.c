@@ -14,8 +14,8 @@ static bool insn_of(const struct patas__target *target,
     uint8_t bytes[PATAS__LOOK];
     const struct patas__segment *code = patas__image_code(image, target->entry);
     uint64_t offset = code ? target->entry - code->address + at : 0;
-    size_t size = code && offset < code->size ? code->size - offset : 0;
-    size = size < sizeof bytes ? size : sizeof bytes;
+    uint64_t left = code && offset < code->size ? code->size - offset : 0;
+    size_t size = left < sizeof bytes ? (size_t)left : sizeof bytes;
     if (size)
         memcpy(bytes, code->bytes + offset, size);
     for (unsigned i = 0; i < target->written && !patched; i++)
