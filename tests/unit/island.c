@@ -573,7 +573,7 @@ END_TEST
 /* The forms that want bytes that trap, and find them in any unit. */
 START_TEST(a_question_in_the_only_hole_maps_nothing)
 {
-    const uintptr_t origin = MACHINE(0x300000000000, 0x30000000);
+    const uintptr_t origin = MACHINE(0x300000000000, ORIGIN_32);
     const size_t size = 1 << 20;
     struct patas__reach reach = {.origin = origin,
                                  .kind = {PATAS__BYTE_TRAP, PATAS__BYTE_FREE,
@@ -600,7 +600,7 @@ static uintptr_t away(uintptr_t from, uintptr_t to)
 
 START_TEST(what_is_patched_by_itself_has_a_short_way_back)
 {
-    const uintptr_t origin = MACHINE(0x300000000000, 0x30000000);
+    const uintptr_t origin = MACHINE(0x300000000000, ORIGIN_32);
     const uintptr_t beside = 16 << 20;
     uintptr_t code, more, spare;
 
@@ -619,7 +619,7 @@ END_TEST
 
 START_TEST(where_nothing_is_free_beside_the_way_is_long)
 {
-    const uintptr_t origin = MACHINE(0x300000000000, 0x30000000);
+    const uintptr_t origin = MACHINE(0x300000000000, ORIGIN_32);
     const uintptr_t beside = 16 << 20;
     uintptr_t code;
 
@@ -655,7 +655,7 @@ END_TEST
 /* ... but for each of them that are close together. */
 START_TEST(many_have_a_short_way_back_where_they_are_close)
 {
-    const uintptr_t origin = MACHINE(0x300000000000, 0x30000000);
+    const uintptr_t origin = MACHINE(0x300000000000, ORIGIN_32);
     uintptr_t code;
 
     patas__island_mode(false);
