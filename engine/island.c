@@ -502,6 +502,23 @@ static uintptr_t hole_place(uintptr_t from, uintptr_t to, uintptr_t size,
     return aim < first ? first : aim > last ? last : aim & ~(size - 1);
 }
 
+/* The same, beside where the heap grows; the rest of the hole may be in reach
+ * only behind it. */
+static uintptr_t hole_beside(uintptr_t from, uintptr_t to, uintptr_t size,
+                             uintptr_t aim,
+                             bool (*grows)(uintptr_t base, size_t size))
+{
+    uintptr_t base = hole_place(from, to, size, aim);
+    if (!base || !grows(base, size))
+        return base;
+    const uintptr_t below = land.heap[0],
+                    behind[2] = {below + 128 * MIB, land.heap[1]};
+    base = hole_place(from, to < below ? to : below, size, aim);
+    for (unsigned i = 0; i < 2 && (!base || grows(base, size)); i++)
+        base = hole_place(from > behind[i] ? from : behind[i], to, size, aim);
+    return base && !grows(base, size) ? base : 0;
+}
+
 /*
  * A crowded neighbourhood: a hole of `size` bytes within reach of `origin`, by
  * the list of mappings. 0 if there is none, or no list. Far below is best,
@@ -527,9 +544,9 @@ static uintptr_t hole_find(uintptr_t origin, uintptr_t size,
         if (err && err != NO_MORE)
             return 0;
         uintptr_t to = err || region.start > end ? end : region.start;
-        uintptr_t base = hole_place(at, to, size, aim);
+        uintptr_t base = hole_beside(at, to, size, aim, grows);
         uintptr_t away = base > aim ? base - aim : aim - base;
-        if (base && !grows(base, size) && away < best_away) {
+        if (base && away < best_away) {
             best = base;
             best_away = away;
         }
