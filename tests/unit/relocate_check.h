@@ -199,30 +199,41 @@ static bool relocate_check_insn(struct relocate_check *check,
     return true;
 }
 
-/* Behind the last instruction, at `offset`: where the jump back is, with
- * nothing but literals after it; the end of the code if none is needed. */
-static size_t relocate_check_end(struct relocate_check *check,
-                                 const struct patas__insn *last, size_t offset)
+/* Is the jump back at `at`, with nothing but literals after it? */
+static bool relocate_check_back(const struct relocate_check *check, size_t at)
 {
     const struct patas__move *move = check->move;
-    uint64_t back = (move->from + move->moved) & check->mask;
+    struct relocate_check silent = *check;
     struct patas__insn insn;
-    uint64_t goal;
+
+    return relocate_check_jump_to(&silent, at,
+                                  (move->from + move->moved) & check->mask) &&
+           relocate_check_decode(&silent, at, &insn) &&
+           (move->code_size - at - insn.length) % 8 == 0;
+}
+
+/* The last instruction, at `offset`: a jump back follows it unless it never
+ * gets there. What precedes the jump may look like a prefix of it, so the
+ * search is from the end; and a literal may look like a jump, so it goes on. */
+static bool relocate_check_last(struct relocate_check *check,
+                                const struct patas__insn *last,
+                                const uint8_t *bytes, size_t offset)
+{
+    const struct patas__move *move = check->move;
+    struct relocate_check found = *check;
 
     if (last->flow == PATAS__FLOW_JUMP || last->flow == PATAS__FLOW_CALL ||
         last->flow == PATAS__FLOW_RETURN)
-        return move->code_size;
-    /* From the end: what precedes it may look like a prefix of it. */
+        return relocate_check_insn(check, last, bytes, offset, move->code_size);
     for (size_t at = move->code_size - 1; at > offset; at--) {
-        struct relocate_check silent = *check;
-
-        if (relocate_check_jump(&silent, at, &goal) && goal == back &&
-            relocate_check_decode(&silent, at, &insn) &&
-            (move->code_size - at - insn.length) % 8 == 0)
-            return at;
+        if (!relocate_check_back(check, at))
+            continue;
+        found = *check;
+        if (relocate_check_insn(&found, last, bytes, offset, at))
+            return true;
     }
-    relocate_check_fail(check, "it ends by a jump back");
-    return 0;
+    *check = found;
+    return relocate_check_fail(check, "it ends by a jump back");
 }
 
 /* What is wrong with the result of a move, as the promise that it breaks; NULL
@@ -248,10 +259,14 @@ static const char *relocate_check(const struct patas__isa *isa,
         for (next = k + 1; next < k + insn.length; next++)
             if (next < sizeof move->map && move->map[next] != 0xff)
                 return "the map names boundaries only";
-        next = next < move->moved ? move->map[next]
-                                  : relocate_check_end(&check, &insn, offset);
-        if (check.wrong)
-            return check.wrong;
+        if (offset >= move->code_size)
+            return "the map rises";
+        if (next >= move->moved) {
+            if (!relocate_check_last(&check, &insn, move->bytes + k, offset))
+                return check.wrong;
+            continue;
+        }
+        next = move->map[next];
         if (offset >= next || next > move->code_size)
             return "the map rises";
         if (!relocate_check_insn(&check, &insn, move->bytes + k, offset, next))
