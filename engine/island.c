@@ -20,6 +20,9 @@
 
 enum {
     UNIT = 64 * 1024, /* bytes of an ordinary unit */
+    PAGE = 4096,      /* what memory is counted by */
+    PAGES_MAX = 32,   /* of a unit */
+    MUCH = 17,        /* bytes: more than most heads have */
     WINDOW = 256,     /* what the lowest displacement byte spans */
     SEEK_LIMIT = 24,  /* addresses tried for a new unit */
     CROWDED = 64,     /* places without one: no more are looked for then */
@@ -40,8 +43,12 @@ enum {
 
 struct unit {
     uintptr_t base;
-    uint32_t size;      /* bytes */
-    uint32_t seek;      /* where the search for free code goes on */
+    uint32_t size;    /* bytes */
+    uint32_t touched; /* bit k: something is in its page number k */
+    /* For little, and for MUCH: where in a page the search for room goes on,
+     * and the pages that have none. */
+    uint16_t seek[2][PAGES_MAX];
+    uint32_t spent[2];
     uint32_t full;      /* no room for a stub below */
     uint32_t stub_seek; /* and for stubs whose lowest byte alone must trap */
     uint32_t taken;     /* bytes in use */
@@ -74,6 +81,7 @@ static struct {
     uint32_t besides;       /* units made to be beside */
     size_t taken;           /* bytes in use, of all units */
     uint32_t stub_last[16]; /* the same for stubs, by trap mask */
+    uint8_t windows[16];    /* trap bytes, the best for a fresh page first */
     uint32_t found[2];      /* units looked up last */
     size_t tight;
     size_t code_bytes, data_bytes;
@@ -293,10 +301,17 @@ static bool fits_at(const struct unit *unit, uint32_t at, uint32_t size)
     return !bits_at(unit, at, size);
 }
 
+/* Bit k: some of the bytes are in the unit's page number k. */
+static uint32_t pages_of(uint32_t at, size_t size)
+{
+    return (2u << (at + size - 1) / PAGE) - (1u << at / PAGE);
+}
+
 static void mark(struct unit *unit, uint32_t at, size_t size, bool used)
 {
     unit->taken += used ? (uint32_t)size : 0 - (uint32_t)size;
     land.taken += used ? size : 0 - size;
+    unit->touched |= pages_of(at, size);
     for (size_t left = size, now; left; left -= now, at += (uint32_t)now) {
         now = left < 64 - at % 64 ? left : 64 - at % 64;
         uint64_t bits = ~(uint64_t)0 >> (64 - now) << at % 64;
@@ -307,22 +322,33 @@ static void mark(struct unit *unit, uint32_t at, size_t size, bool used)
     }
 }
 
+/* The 64 bits from byte `at` on; what is behind the unit reads as free. */
+static uint64_t bits_from(const struct unit *unit, uint32_t at)
+{
+    uint64_t bits = unit->used[at / 64] >> at % 64;
+    if (at % 64 && at / 64 + 1 < unit->size / 64)
+        bits |= unit->used[at / 64 + 1] << (64 - at % 64);
+    return bits;
+}
+
 /* First place for `size` bytes that begins in [from, to). */
 static bool run_find(const struct unit *unit, uint32_t from, uint32_t to,
                      uint32_t size, uint32_t *at)
 {
-    for (uint32_t i = from; i < to; i++) {
-        uint64_t word = unit->used[i / 64] >> i % 64;
-        if (!word && i % 64 == 0 && size > 64) {
-            /* nothing used here; fits_at() decides */
-        } else if (word & 1) {
-            uint64_t gaps = ~word;
-            i += (gaps ? (uint32_t)__builtin_ctzll(gaps) : 64 - i % 64) - 1;
+    while (from < to) {
+        uint64_t bits = bits_from(unit, from);
+        if (bits & 1) {
+            from += ~bits ? (uint32_t)__builtin_ctzll(~bits) : 64;
             continue;
         }
-        if (fits_at(unit, i, size)) {
-            *at = i;
+        uint32_t free = bits ? (uint32_t)__builtin_ctzll(bits) : 64;
+        if (free < size && free < 64) {
+            from += free;
+        } else if (fits_at(unit, from, size)) {
+            *at = from;
             return true;
+        } else {
+            from += 64; /* what begins there ends no later */
         }
     }
     return false;
@@ -356,9 +382,61 @@ static bool window_find(const struct unit *unit, uintptr_t window,
     return false;
 }
 
-/* All windows of the 64 KiB that begin at `block`, inside this unit. */
+/* Is one of the middle bytes of the displacement bound? Then the places that it
+ * allows move on with the text, and a page would be begun for every other
+ * stub. */
+static bool is_sparse(const struct patas__reach *reach)
+{
+    return reach->kind[1] == PATAS__BYTE_TRAP ||
+           reach->kind[2] == PATAS__BYTE_TRAP;
+}
+
+/* Is some of the window in a page that is in use? */
+static bool window_touched(const struct unit *unit, uintptr_t window)
+{
+    uintptr_t from = window > unit->base ? window - unit->base : 0;
+    uintptr_t to = window + WINDOW - 1 - unit->base;
+    to = to < unit->size ? to : unit->size - 1;
+    return unit->touched & pages_of((uint32_t)from, to - from + 1);
+}
+
+/*
+ * The text moves on from target to target, and the windows with it. So the page
+ * that the highest of many windows is in serves the lower ones in time:
+ *
+ *     06 07 0e   16 17 1e 1f   27 2f   37 3f      for this target
+ *                06 07 0e      16 17   1e 1f   27 2f   37 3f     4 KiB later
+ */
+static unsigned window_score(const uint8_t *traps, unsigned count, uint8_t byte)
+{
+    enum {
+        SPAN = 4 * PAGE / WINDOW
+    };
+    unsigned score = 0;
+    for (unsigned i = 0; i < count; i++)
+        score += (uint8_t)(byte - traps[i]) < SPAN;
+    return score;
+}
+
+static const uint8_t *window_order(unsigned *count)
+{
+    const uint8_t *traps = patas__trap_bytes(count);
+    for (unsigned i = 0; i < *count && !land.windows[*count - 1]; i++) {
+        const unsigned score = window_score(traps, *count, traps[i]);
+        unsigned at = i;
+        for (; at && window_score(traps, *count, land.windows[at - 1]) < score;
+             at--)
+            land.windows[at] = land.windows[at - 1];
+        land.windows[at] = traps[i];
+    }
+    return land.windows;
+}
+
+/* All windows of the 64 KiB that begin at `block`, inside this unit; of a
+ * sparse reach, those in pages that are in use, unless `fresh`. */
 static bool block_find(struct unit *unit, uintptr_t block,
-                       const struct patas__reach *reach, uint32_t *at)
+                       const struct patas__reach *reach, bool fresh,
+                       uint32_t *at)
 {
     /* With only the lowest byte bound, all windows look alike: the ones that
      * were full once are not searched again. */
@@ -370,7 +448,7 @@ static bool block_find(struct unit *unit, uintptr_t block,
     const uint8_t *traps = NULL;
     unsigned first = 0;
     if (reach->kind[1] == PATAS__BYTE_TRAP)
-        traps = patas__trap_bytes(&count);
+        traps = window_order(&count);
     else if (start > block) /* skip windows in front of it */
         first = (unsigned)((start - block) / WINDOW);
     for (unsigned i = first; i < count; i++) {
@@ -379,8 +457,11 @@ static bool block_find(struct unit *unit, uintptr_t block,
             return false;
         if (window + WINDOW <= unit->base || window >= unit->base + unit->size)
             continue;
+        if (!fresh && !window_touched(unit, window))
+            continue;
         if (window + WINDOW > unit->base + unit->full &&
-            window_find(unit, window, reach, at)) {
+            window_find(unit, window, reach, at) &&
+            (fresh || !(pages_of(*at, STUB) & ~unit->touched))) {
             if (alike && *at > unit->stub_seek + WINDOW)
                 unit->stub_seek = *at - WINDOW;
             return true;
@@ -401,7 +482,7 @@ static bool byte_fits(const struct patas__reach *reach, unsigned index,
 
 /* A stub in this unit, whatever the higher displacement bytes would be. */
 static bool unit_find(struct unit *unit, const struct patas__reach *reach,
-                      uint32_t *at)
+                      bool fresh, uint32_t *at)
 {
     if (!unit_writable(unit))
         return false;
@@ -412,7 +493,8 @@ static bool unit_find(struct unit *unit, const struct patas__reach *reach,
             continue;
         if (byte_fits(reach, 3, (uint8_t)(block >> 24)) &&
             byte_fits(reach, 2, (uint8_t)(block >> 16)) &&
-            block_find(unit, reach->origin + (uintptr_t)block, reach, at))
+            block_find(unit, reach->origin + (uintptr_t)block, reach, fresh,
+                       at))
             return true;
     }
     return false;
@@ -589,33 +671,48 @@ static unsigned stub_done(struct unit *unit, uint32_t at, bool dry,
     return PATAS_REASON_NONE;
 }
 
+/* In a unit that is there already: the one that served such a reach last, or
+ * any. */
+static struct unit *stub_here(const struct patas__reach *reach, bool fresh,
+                              uint32_t *at)
+{
+    uint32_t *last = &land.stub_last[trap_mask(reach)];
+    uintptr_t low, high;
+    if (*last < land.count && unit_find(&land.units[*last], reach, fresh, at))
+        return &land.units[*last];
+    reach_bounds(reach->origin, 2 * GIB, &low, &high);
+    for (uint32_t i = unit_above(low);
+         i < land.count && land.units[i].base < high; i++)
+        if (!land.units[i].tight &&
+            unit_find(&land.units[i], reach, fresh, at)) {
+            *last = i;
+            return &land.units[i];
+        }
+    return NULL;
+}
+
 /* Forms whose displacement is ours but for the trap bytes in it. */
 static unsigned stub_free(const struct patas__reach *reach, bool dry,
                           uintptr_t *stub)
 {
-    uint32_t at, *last = &land.stub_last[trap_mask(reach)];
+    uint32_t at;
     unsigned traps;
     (void)patas__trap_bytes(&traps); /* which they are is tried out once */
-    if (*last < land.count && unit_find(&land.units[*last], reach, &at))
-        return stub_done(&land.units[*last], at, dry, stub);
-    uintptr_t low, high;
-    reach_bounds(reach->origin, 2 * GIB, &low, &high);
-    for (uint32_t i = unit_above(low);
-         i < land.count && land.units[i].base < high; i++)
-        if (!land.units[i].tight && unit_find(&land.units[i], reach, &at)) {
-            *last = i;
-            return stub_done(&land.units[i], at, dry, stub);
-        }
+    struct unit *here = is_sparse(reach) ? stub_here(reach, false, &at) : NULL;
+    if (!here)
+        here = stub_here(reach, true, &at);
+    if (here)
+        return stub_done(here, at, dry, stub);
     uint8_t tops[16];
     unsigned count = top_bytes(tops);
     for (unsigned i = 0; i < count; i++) {
         struct unit *unit = unit_under_top(reach->origin, tops[i], reach);
         if (!unit)
             continue;
-        bool found = unit_find(unit, reach, &at);
+        bool found = unit_find(unit, reach, true, &at);
         *stub = unit->base + at;
         if (found && !dry) {
-            *last = (uint32_t)(unit - land.units);
+            land.stub_last[trap_mask(reach)] = (uint32_t)(unit - land.units);
             return stub_done(unit, at, dry, stub);
         }
         unit_drop(unit);
@@ -629,7 +726,7 @@ static unsigned stub_free(const struct patas__reach *reach, bool dry,
         trap_mask(reach) & UPPER ? NULL : unit_in_hole(reach->origin);
     if (!unit)
         return PATAS_REASON_NO_ADDRESS;
-    bool found = unit_find(unit, reach, &at);
+    bool found = unit_find(unit, reach, true, &at);
     if (found)
         stub_done(unit, at, dry, stub);
     if (!found || dry)
@@ -773,35 +870,67 @@ static bool near(const struct unit *unit, uintptr_t origin, bool plain)
     return AROUND || distance < (plain ? isa->reach : isa->near);
 }
 
-static bool code_in(uint32_t index, size_t size, uintptr_t *code)
+/* Code that may be anywhere in a page, which it does not leave. */
+static bool page_find(struct unit *unit, uint32_t page, uint32_t size,
+                      uint32_t *at)
+{
+    const bool much = size >= MUCH;
+    const uint32_t start = page * PAGE;
+    uint16_t *seek = &unit->seek[much][page];
+    if (run_find(unit, start + *seek, start + PAGE - size + 1, size, at)) {
+        *seek = (uint16_t)(*at + size - start);
+        return true;
+    }
+    unit->spent[much] |= 1u << page;
+    return false;
+}
+
+/* Somebody gave bytes back there. */
+static void page_reopen(struct unit *unit, uint32_t page, uint32_t from)
+{
+    for (unsigned much = 0; much < 2; much++) {
+        if (from < unit->seek[much][page])
+            unit->seek[much][page] = (uint16_t)from;
+        unit->spent[much] &= ~(1u << page);
+    }
+}
+
+/* Pages cost memory from their first byte on: those that have stubs already,
+ * which lie where they must, are filled before a `fresh` one is begun. */
+static bool code_in(uint32_t index, size_t size, bool fresh, uintptr_t *code)
 {
     struct unit *unit = &land.units[index];
-    uint32_t at;
-    if (!run_find(unit, unit->seek, unit->size, (uint32_t)size, &at))
-        return false;
-    mark(unit, at, size, true);
-    unit->seek = at + (uint32_t)size;
-    *code = unit->base + at;
-    return true;
+    uint32_t pages = (2u << (unit->size / PAGE - 1)) - 1;
+    pages &=
+        (fresh ? ~unit->touched : unit->touched) & ~unit->spent[size >= MUCH];
+    for (; pages; pages &= pages - 1) {
+        uint32_t page = (uint32_t)__builtin_ctz(pages), at;
+        if (!page_find(unit, page, (uint32_t)size, &at))
+            continue;
+        mark(unit, at, size, true);
+        *code = unit->base + at;
+        return true;
+    }
+    return false;
 }
 
 /* What may be anywhere fills what was mapped for the sake of one address, or
  * too far away for others. */
-static bool spare_in(uint32_t index, uintptr_t origin, size_t size,
+static bool spare_in(uint32_t index, uintptr_t origin, size_t size, bool fresh,
                      uintptr_t *code)
 {
     const struct unit *unit = &land.units[index];
     return (unit->open || (!land.batch && unit_writable(unit))) &&
            (unit->tight || !near(unit, origin, false)) &&
-           near(unit, origin, true) && code_in(index, size, code);
+           near(unit, origin, true) && code_in(index, size, fresh, code);
 }
 
-static bool code_near(uint32_t index, uintptr_t origin, size_t size,
+static bool code_near(uint32_t index, uintptr_t origin, size_t size, bool fresh,
                       uintptr_t *code)
 {
     const struct unit *unit = &land.units[index];
     if (unit->tight || !unit_writable(unit) || !near(unit, origin, false) ||
-        !code_in(index, size, code))
+        !code_in(index, size, fresh, code))
         return false;
     land.code_last = index;
     return true;
@@ -813,7 +942,9 @@ static bool code_beside_at(uint32_t index, uintptr_t origin, size_t size,
     const struct unit *unit = &land.units[index];
     uintptr_t low = unit->base < origin ? unit->base : origin;
     uintptr_t high = unit->base < origin ? origin : unit->base + unit->size;
-    return high - low < BESIDE && code_near(index, origin, size, code);
+    return high - low < BESIDE &&
+           (code_near(index, origin, size, false, code) ||
+            code_near(index, origin, size, true, code));
 }
 
 /* Each costs a mapping, and most of its bytes if code is far from other code.
@@ -868,12 +999,30 @@ static bool code_beside(uintptr_t origin, size_t size, uintptr_t *code)
 /* In a unit that is there already. */
 static bool code_here(uintptr_t origin, size_t size, uintptr_t *code)
 {
-    if (land.code_last < land.count &&
-        code_near(land.code_last, origin, size, code))
-        return true;
-    for (uint32_t i = 0; i < land.count; i++)
-        if (code_near(i, origin, size, code))
+    for (unsigned fresh = 0; fresh < 2; fresh++) {
+        if (land.code_last < land.count &&
+            code_near(land.code_last, origin, size, fresh, code))
             return true;
+        for (uint32_t i = 0; i < land.count; i++)
+            if (code_near(i, origin, size, fresh, code))
+                return true;
+    }
+    return false;
+}
+
+static bool spare_here(uintptr_t origin, size_t size, uintptr_t *code)
+{
+    for (unsigned fresh = 0; fresh < 2 && !land.spare_none; fresh++) {
+        if (land.spare_last < land.count &&
+            spare_in(land.spare_last, origin, size, fresh, code))
+            return true;
+        for (uint32_t i = 0; i < land.count; i++)
+            if (spare_in(i, origin, size, fresh, code)) {
+                land.spare_last = i;
+                return true;
+            }
+    }
+    land.spare_none = true;
     return false;
 }
 
@@ -887,11 +1036,12 @@ static int code_in_new_unit(uintptr_t origin, size_t size, uintptr_t *code)
     for (unsigned i = 0; i < count; i++) {
         struct unit *unit = unit_under_top(origin, tops[i], NULL);
         if (unit &&
-            code_near((uint32_t)(unit - land.units), origin, size, code))
+            code_near((uint32_t)(unit - land.units), origin, size, true, code))
             return 0;
     }
     struct unit *unit = unit_in_hole(origin);
-    if (unit && code_near((uint32_t)(unit - land.units), origin, size, code))
+    if (unit &&
+        code_near((uint32_t)(unit - land.units), origin, size, true, code))
         return 0;
     return NO_MEMORY;
 }
@@ -905,17 +1055,9 @@ int patas__island_code(uintptr_t origin, size_t size, uintptr_t *code)
 
 int patas__island_spare(uintptr_t origin, size_t size, uintptr_t *code)
 {
-    if (code_beside(origin, size, code) || code_here(origin, size, code))
+    if (code_beside(origin, size, code) || code_here(origin, size, code) ||
+        spare_here(origin, size, code))
         return 0;
-    if (land.spare_last < land.count &&
-        spare_in(land.spare_last, origin, size, code))
-        return 0;
-    for (uint32_t i = 0; !land.spare_none && i < land.count; i++)
-        if (spare_in(i, origin, size, code)) {
-            land.spare_last = i;
-            return 0;
-        }
-    land.spare_none = true;
     return code_in_new_unit(origin, size, code);
 }
 
@@ -927,8 +1069,9 @@ void patas__island_free(uintptr_t code, size_t size)
     uint32_t at = (uint32_t)(code - unit->base);
     mark(unit, at, size, false);
     land.spare_none = false;
-    if (at < unit->seek)
-        unit->seek = at;
+    page_reopen(unit, at / PAGE, at % PAGE);
+    if ((at + size - 1) / PAGE != at / PAGE)
+        page_reopen(unit, (at + (uint32_t)size - 1) / PAGE, 0);
     if (at < unit->stub_seek)
         unit->stub_seek = at;
     if (at < unit->full + STUB)

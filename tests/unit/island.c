@@ -666,6 +666,56 @@ START_TEST(many_have_a_short_way_back_where_they_are_close)
 }
 END_TEST
 
+/* ---- pages ------------------------------------------------------------------
+ */
+
+static int by_number(const void *a, const void *b)
+{
+    const uintptr_t *left = a, *right = b;
+
+    return *left < *right ? -1 : *left > *right;
+}
+
+/* What a text of many functions takes in one batch: stubs whose places move on
+ * with the text, and heads. Most of each page that is begun gets filled. */
+START_TEST(a_text_begins_few_pages)
+{
+    enum {
+        FUNCTIONS = 10000,
+        APART = 32,
+        HEAD = 12
+    };
+    static const uint8_t kinds[][4] = {{0, 1, 1, 1}, {0, 0, 1, 0}, {0, 1, 0, 0},
+                                       {0, 0, 0, 0}, {0, 0, 0, 1}, {1, 0, 0, 1},
+                                       {0, 0, 0, 0}, {0, 1, 0, 1}};
+    static uintptr_t pages[2 * FUNCTIONS];
+    size_t count = 0, bytes = 0;
+
+    if (!(patas__isa_host()->forms >> PATAS_FORM_TRAP_BYTES & 1))
+        return;
+    patas__island_mode(true);
+    for (unsigned i = 0; i < FUNCTIONS; i++) {
+        struct patas__reach reach = {.origin = ORIGIN + APART * i};
+        uintptr_t at;
+        memcpy(reach.kind, kinds[chance(8)], sizeof reach.kind);
+        ck_assert_uint_eq(patas__island_stub(&reach, SIZE_MAX, false, &at), 0);
+        ck_assert(satisfies(&reach, at));
+        take(at, STUB);
+        pages[2 * i] = at / 4096;
+        ck_assert_int_eq(patas__island_spare(reach.origin, HEAD, &at), 0);
+        take(at, HEAD);
+        pages[2 * i + 1] = at / 4096;
+        bytes += STUB + HEAD;
+    }
+    no_two_overlap();
+    qsort(pages, 2 * FUNCTIONS, sizeof *pages, by_number);
+    for (size_t i = 0; i < 2 * FUNCTIONS; i++)
+        count += !i || pages[i] != pages[i - 1];
+    printf("%zu bytes in %zu pages\n", bytes, count);
+    ck_assert_uint_lt(count * 4096, bytes + bytes / 3);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("island");
@@ -690,6 +740,7 @@ int main(void)
     tcase_add_test(tcase, where_nothing_is_free_beside_the_way_is_long);
     tcase_add_test(tcase, few_have_a_short_way_back_where_they_are_far_apart);
     tcase_add_test(tcase, many_have_a_short_way_back_where_they_are_close);
+    tcase_add_test(tcase, a_text_begins_few_pages);
     tcase_add_test(tcase, a_question_in_the_only_hole_maps_nothing);
     tcase_add_loop_test(tcase, the_only_hole_is_found, 0,
                         sizeof holes / sizeof *holes);
