@@ -266,10 +266,13 @@ static uint64_t extent_rank_near(const struct patas__image *image,
                                  const uint8_t *table, uint64_t address,
                                  struct patas__near *near)
 {
-    for (unsigned ahead = 1; ahead <= 2; ahead++) {
-        if (extent_is_rank(image, table, address, near->rank + ahead)) {
-            near->rank += ahead;
-            return near->rank;
+    static const int8_t steps[] = {1, 0, 2, -1};
+
+    for (unsigned i = 0; i < sizeof steps; i++) {
+        uint64_t rank = near->rank + (uint64_t)(int64_t)steps[i];
+        if (extent_is_rank(image, table, address, rank)) {
+            near->rank = rank;
+            return rank;
         }
     }
     near->rank = extent_rank(image, table, address);
@@ -558,6 +561,19 @@ bool patas__extent_frame(const struct patas__image *image, uint64_t index,
     return one.size != 0;
 }
 
+bool patas__extent_around(const struct patas__image *image, uint64_t address,
+                          struct patas__near *near, struct patas__extent *frame)
+{
+    struct extent_frame one;
+    uint64_t next;
+
+    if (!extent_by_unwind(image, address, near, &one, &next))
+        return false;
+    *frame = (struct patas__extent){
+        .start = one.start, .size = one.size, .source = PATAS__SOURCE_UNWIND};
+    return true;
+}
+
 bool patas__extent_start(const struct patas__image *image, uint64_t index,
                          uint64_t *start)
 {
@@ -584,7 +600,10 @@ bool patas__extent_find(const struct patas__image *image, uint64_t address,
 {
     struct patas__near near = {0};
 
-    return patas__extent_find_near(image, address, &near, extent);
+    if (!patas__extent_find_near(image, address, &near, extent))
+        return false;
+    patas__extent_pad(image, extent);
+    return true;
 }
 
 bool patas__extent_find_near(const struct patas__image *image, uint64_t address,
@@ -613,8 +632,14 @@ bool patas__extent_find_near(const struct patas__image *image, uint64_t address,
         return false;
     }
     /* NOPs inside a description may be run through. */
-    uint64_t end = extent->start + extent->size;
-    if (end - frame.start >= frame.size)
-        extent->padding = extent_padding(image, end, next);
+    if (extent->start + extent->size - frame.start >= frame.size)
+        extent->next = next;
     return true;
+}
+
+void patas__extent_pad(const struct patas__image *image,
+                       struct patas__extent *extent)
+{
+    extent->padding =
+        extent_padding(image, extent->start + extent->size, extent->next);
 }

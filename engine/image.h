@@ -137,6 +137,7 @@ struct patas__extent {
     uint64_t size;    /* bytes, padding not included */
     uint64_t padding; /* bytes of NOP or int3 encodings right behind it that no
                          known function owns, at most 64 */
+    uint64_t next;    /* where these end at the latest; 0: there are none */
     uint8_t source;   /* enum patas__source */
     bool entry;       /* the asked address is an entry: the start, or a symbol
                          or a PLT stub of its own (the extent is then that one's,
@@ -156,10 +157,20 @@ struct patas__near {
     uint8_t encoding; /* ... and how it writes addresses */
 };
 
+/* The same, but for the padding, which patas__extent_pad() adds. */
 PATAS__HIDDEN bool patas__extent_find_near(const struct patas__image *image,
                                            uint64_t address,
                                            struct patas__near *near,
                                            struct patas__extent *extent);
+PATAS__HIDDEN void patas__extent_pad(const struct patas__image *image,
+                                     struct patas__extent *extent);
+
+/* The description of the code around `address`, by unwind tables alone: what
+ * symbols could tell is not asked. */
+PATAS__HIDDEN bool patas__extent_around(const struct patas__image *image,
+                                        uint64_t address,
+                                        struct patas__near *near,
+                                        struct patas__extent *frame);
 
 /* Entry `index` of the unwind search table: start and size of the code that it
  * describes. False past the end, and for a damaged entry of size 0. */
@@ -183,50 +194,65 @@ PATAS__HIDDEN uint64_t patas__extent_rank(const struct patas__image *image,
  * A call into the window behind its first byte, and a symbol of .dynsym there,
  * are second entries and count like branches.
  *
- * For one window: a byte-wise search of the executable segments for rel8 and
- * rel32 branches that would land in it. A false hit costs only a better plan.
- * Returns a bit set: bit k is set when something may branch to address + k,
- * k < `size` <= 32. `skip_from`..`skip_to` are not searched (the bytes that
- * will be moved, whose branches the relocator re-aims).
+ * A false hit costs only a better plan.
  */
-PATAS__HIDDEN uint32_t patas__branches_search(const struct patas__image *image,
-                                              uint64_t address, unsigned size,
-                                              uint64_t skip_from,
-                                              uint64_t skip_to);
 
-/* What such a search is about; isa->find_branches() looks through one segment.
- */
+/* A window, and where to look for what leads there. */
 struct patas__search {
     const struct patas__image *image;
-    uint64_t address, size; /* the window */
+    uint64_t address, size; /* the window, at most 32 bytes */
+    /* Not looked at: the bytes that will be moved, whose branches the
+     * relocator re-aims. */
     uint64_t skip_from, skip_to;
-    const struct patas__segment *code; /* where to look */
-    uint32_t found;                    /* bit k: something leads there */
+    struct patas__near *near; /* may be NULL */
+    /* Makes of the `size` bytes at `address` what they were unpatched; NULL:
+     * nothing here is patched. */
+    void (*unpatch)(uint64_t address, uint8_t *bytes, size_t size);
+    const struct patas__segment *code; /* where the instruction set looks */
+    uint32_t found; /* bit k: something leads to address + k */
 };
 
-/* Something at `source` leads to `target`. */
+/* Everything, by a look at every byte of every executable segment. Returns
+ * `found`, which is 0 at first. */
+PATAS__HIDDEN uint32_t patas__branches_search(struct patas__search *search);
+
+/* What patas__branches_map() leaves out: short branches, and whatever else
+ * stands within PATAS__NEAR bytes of its target. */
+PATAS__HIDDEN uint32_t patas__branches_near(struct patas__search *search);
+
+/* Something at `source` leads to `target`: is that asked for? */
+static inline bool patas__search_wants(const struct patas__search *search,
+                                       uint64_t source, uint64_t target,
+                                       bool call)
+{
+    uint64_t k = target - search->address;
+
+    return k < search->size && !(call && k == 0) &&
+           source - search->skip_from >= search->skip_to - search->skip_from;
+}
+
 static inline void patas__search_hit(struct patas__search *search,
                                      uint64_t source, uint64_t target,
                                      bool call)
 {
-    uint64_t k = target - search->address;
-
-    if (k >= search->size || (call && k == 0) ||
-        source - search->skip_from < search->skip_to - search->skip_from)
-        return;
-    search->found |= (uint32_t)1 << k;
+    if (patas__search_wants(search, source, target, call))
+        search->found |= (uint32_t)1 << (target - search->address);
 }
 
+/* May the `size` bytes at `source` be a branch, with or without prefixes in
+ * front? Not if decoding the function that they are in steps over them. */
+PATAS__HIDDEN bool patas__search_decodes(const struct patas__search *search,
+                                         uint64_t source, unsigned size);
+
+enum {
+    PATAS__NEAR = 16 /* bytes between a branch and its target */
+};
+
 /*
- * For many: one pass over the executable segments - decoded by the known
- * extents for rel8, byte-wise for rel32, so that data in the code hides few -
- * into a bit map with a bit a byte (`bits`, zeroed, with
- * patas__branches_map_size() bytes; index address - image->start). Branches
- * whose source lies within 16 bytes in front of their target are left out of
- * the map if and only if `source` and target are inside the same function's
- * first 16 bytes: those are re-aimed, and seen by the planner itself.
- *
- * `starts` is room of the same size, zeroed too, that is needed meanwhile.
+ * For many windows: one look at every byte, into a bit map with a bit a byte
+ * (`bits`, zeroed, with patas__branches_map_size() bytes; index address -
+ * image->start). `starts` is room of the same size, zeroed too, that is needed
+ * meanwhile.
  */
 PATAS__HIDDEN size_t patas__branches_map_size(const struct patas__image *image);
 PATAS__HIDDEN void patas__branches_map(const struct patas__image *image,

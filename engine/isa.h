@@ -160,8 +160,13 @@ struct patas__isa {
                         uint64_t value);
 
     /* Looks through search->code for what leads into the window, whether or not
-     * it is known to be code; patas__search_hit() takes what is found. */
+     * it is known to be code; patas__search_hit() takes what is found. What
+     * find_near() sees may be left out. */
     void (*find_branches)(struct patas__search *search);
+
+    /* The same for what is short - what each_branch() leaves out - and for what
+     * stands within PATAS__NEAR bytes of its target. */
+    void (*find_near)(struct patas__search *search);
 
     /* Tells of every direct branch or call whose target is further away than a
      * short branch reaches, and of any others it likes; byte by byte where

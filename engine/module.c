@@ -14,13 +14,18 @@ enum {
     AT_SYSINFO_EHDR_ = 33,
     AT_ENTRY_ = 9,
     SEARCHES_IN_BATCH = 1,
-    SEARCHES = 32
+    SEARCHES = 8
 };
 
 static struct {
     struct patas__table table;
     uint64_t loads, unloads; /* as of the last refresh */
-    uint32_t last[2];        /* found last */
+    /* Found last. Targets and replacements take turns: two are kept. */
+    struct recent {
+        uint64_t start, size;
+        struct patas__module *module;
+        uint32_t index;
+    } recent[2];
 } modules;
 
 struct patas__module *patas__module_get(uint32_t index)
@@ -41,20 +46,24 @@ static bool module_covers(const struct patas__module *module, uint64_t address)
 
 struct patas__module *patas__module_at(uint64_t address, uint32_t *index)
 {
-    /* Targets and replacements take turns: two found last are kept. */
     for (unsigned i = 0; i < 2; i++) {
-        uint32_t last = modules.last[i];
-        if (last && module_covers(patas__module_get(last), address)) {
-            *index = last;
-            return patas__module_get(last);
+        const struct recent *recent = &modules.recent[i];
+        if (address - recent->start < recent->size) {
+            *index = recent->index;
+            return recent->module;
         }
     }
-    for (uint32_t i = 1; i < modules.table.count; i++)
-        if (module_covers(patas__module_get(i), address)) {
-            modules.last[1] = modules.last[0];
-            *index = modules.last[0] = i;
-            return patas__module_get(i);
-        }
+    for (uint32_t i = 1; i < modules.table.count; i++) {
+        struct patas__module *module = patas__module_get(i);
+        if (!module_covers(module, address))
+            continue;
+        modules.recent[1] = modules.recent[0];
+        modules.recent[0] =
+            (struct recent){module->image.start,
+                            module->image.end - module->image.start, module, i};
+        *index = i;
+        return module;
+    }
     *index = 0;
     return NULL;
 }
@@ -132,6 +141,7 @@ static void module_read(struct patas__module *module,
     memset(module, 0, sizeof *module);
     module->image = *image;
     module->live = true;
+    memset(modules.recent, 0, sizeof modules.recent);
     uintptr_t base = patas__os_auxv(AT_BASE_);
     uintptr_t vdso = patas__os_auxv(AT_SYSINFO_EHDR_);
     uintptr_t entry = patas__os_auxv(AT_ENTRY_);
@@ -242,6 +252,7 @@ static void module_went(uint32_t index, void (*gone)(uint32_t index))
 {
     struct patas__module *module = patas__module_get(index);
     module->live = false;
+    memset(modules.recent, 0, sizeof modules.recent);
     if (module->branches)
         patas__os_unmap(module->branches,
                         patas__branches_map_size(&module->image));
@@ -280,9 +291,14 @@ static void map_moved(void *data, uint64_t to)
 {
     struct patas__module *module = data;
     uint64_t bit = to - module->image.start;
-    if (to < module->image.end &&
-        bit / 8 < patas__branches_map_size(&module->image))
+    if (bit < module->image.end - module->image.start)
         module->branches[bit / 8] |= (uint8_t)(1u << bit % 8);
+}
+
+void patas__module_hides(struct patas__module *module, uint64_t to)
+{
+    if (module->branches)
+        map_moved(module, to);
 }
 
 static uint32_t module_index(const struct patas__module *module)
@@ -308,17 +324,11 @@ static void make_map(struct patas__module *module)
     patas__branches_moved(module_index(module), map_moved, module);
 }
 
-struct window {
-    uint64_t address;
-    unsigned size;
-    uint32_t bits;
-};
-
 static void search_moved(void *data, uint64_t to)
 {
-    struct window *window = data;
-    if (to - window->address < window->size)
-        window->bits |= 1u << (to - window->address);
+    struct patas__search *search = data;
+    if (to - search->address < search->size)
+        search->found |= 1u << (to - search->address);
 }
 
 static uint32_t mapped_branches(const struct patas__module *module,
@@ -332,24 +342,23 @@ static uint32_t mapped_branches(const struct patas__module *module,
 }
 
 uint32_t patas__module_branches(struct patas__module *module, uint64_t address,
-                                unsigned size, uint64_t skip_to, bool many)
+                                unsigned size, uint64_t skip_to, unsigned how)
 {
-    /* Decoding a module takes as long as some thirty searches of it. */
+    struct patas__search search = {.image = &module->image,
+                                   .address = address,
+                                   .size = size,
+                                   .skip_from = address,
+                                   .skip_to = skip_to,
+                                   .near = &module->near,
+                                   .unpatch = patas__targets_unpatch};
+    /* To make a map takes as long as some searches. */
     if (!module->branches &&
-        ++module->searches > (many ? SEARCHES_IN_BATCH : SEARCHES))
+        ++module->searches > (how & PATAS__MANY ? SEARCHES_IN_BATCH : SEARCHES))
         make_map(module);
-    if (module->branches)
-        return mapped_branches(module, address, size);
-    struct window window = {.address = address, .size = size};
-    patas__branches_moved(module_index(module), search_moved, &window);
-    return window.bits | patas__branches_search(&module->image, address, size,
-                                                address, skip_to);
-}
-
-uint32_t patas__module_decoded_branches(struct patas__module *module,
-                                        uint64_t address, unsigned size)
-{
+    if (!module->branches || how & PATAS__INNER)
+        patas__branches_moved(module_index(module), search_moved, &search);
     if (!module->branches)
-        make_map(module);
-    return module->branches ? mapped_branches(module, address, size) : ~0u;
+        return patas__branches_search(&search);
+    return mapped_branches(module, address, size) |
+           patas__branches_near(&search);
 }

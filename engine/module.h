@@ -26,8 +26,8 @@ struct patas__module {
     uint64_t twice[PATAS__TWICE_MAX]; /* functions that return twice */
     unsigned twice_count;
     struct patas__near near; /* patas__extent_find_near() */
-    uint8_t *branches;       /* patas__branches_map(), once a batch needs it */
-    uint32_t searches;       /* single searches made; then the map pays */
+    uint8_t *branches;       /* patas__branches_map(), once it pays */
+    uint32_t searches;       /* made without it */
     void *pin;     /* keeps it loaded while it holds replacements ... */
     uint32_t uses; /* ... of so many live patches */
     bool pin_tried;
@@ -65,15 +65,26 @@ PATAS__HIDDEN void patas__branches_moved(uint32_t module,
                                          void (*each)(void *data, uint64_t to),
                                          void *data);
 
-/* May something branch to address + k from outside [skip_from, skip_to)?
- * Bit k, k < size. `many`: worth a map of the whole module. */
+/* Makes of the `size` bytes at `address` what they were before patas wrote
+ * there. registry.c answers. */
+PATAS__HIDDEN void patas__targets_unpatch(uint64_t address, uint8_t *bytes,
+                                          size_t size);
+
+/* One of these is about to be hidden, and leads out of its function. */
+PATAS__HIDDEN void patas__module_hides(struct patas__module *module,
+                                       uint64_t to);
+
+enum {
+    PATAS__MANY = 1, /* worth a map of the whole module */
+    PATAS__INNER = 2 /* not the start of a known function, in which earlier
+                        patches may hide branches to elsewhere in it */
+};
+
+/* May something branch to address + k from outside [address, skip_to)?
+ * Bit k, k < size. `how`: of the two above. */
 PATAS__HIDDEN uint32_t patas__module_branches(struct patas__module *module,
                                               uint64_t address, unsigned size,
-                                              uint64_t skip_to, bool many);
-
-/* The same, surely from a map of the whole module if memory allows one. */
-PATAS__HIDDEN uint32_t patas__module_decoded_branches(
-    struct patas__module *module, uint64_t address, unsigned size);
+                                              uint64_t skip_to, unsigned how);
 
 /* ---- what the system tells (os/linux/libc.c) ---------------------------- */
 

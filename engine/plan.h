@@ -22,8 +22,13 @@
 #include "patas.h"
 
 enum {
-    PATAS__LOOK = 48 /* bytes: what begins in the first 16 has as many behind it
+    PATAS__SURVEYED = 16, /* bytes that are looked at ... */
+    PATAS__LOOK = 48 /* ... and read: the last instruction has as many behind it
                         as the decoder likes to read at once */
+};
+
+enum {
+    PATAS__LEADS_MAX = 3 /* each takes two bytes at least, of five */
 };
 
 /* All that is known of a function's first bytes. */
@@ -46,6 +51,9 @@ struct patas__survey {
                          the bytes that a jump covers */
     uint32_t crosses; /* the same from inside, but behind the first one */
     uint32_t returns; /* bit k: a call or system call goes on at entry + k */
+    uint8_t leads_count;
+    uint64_t leads[PATAS__LEADS_MAX]; /* where the covered branches and calls
+                                         lead */
 };
 
 /* Does control never go on behind it? */
@@ -53,7 +61,8 @@ PATAS__HIDDEN bool patas__insn_ends(const struct patas__insn *insn);
 
 /* Fills `isa`, `starts`, `first`, ... in from `bytes`. `body` is the function's
  * length and `padding` what lies behind it, 0 if unknown (then the code itself
- * must tell). Returns a patas_reason; `*trouble` is the instruction. */
+ * must tell). Of a long function no more is looked at than a jump covers.
+ * Returns a patas_reason; `*trouble` is the instruction. */
 PATAS__HIDDEN unsigned patas__survey(const struct patas__isa *isa,
                                      struct patas__survey *survey,
                                      uint64_t body, uint64_t padding,

@@ -144,28 +144,12 @@ static bool any_fits(struct patas__request *request,
            fits(request, choice, PATAS_FORM_SHORT_JUMP, false);
 }
 
-/* The byte-wise search may have seen a branch where there is none. Before that
- * costs more than a better form, the whole module is decoded; true if that
- * told anything new. */
-static bool fewer_branches(struct patas__request *request,
-                           struct patas__module *module)
-{
-    struct patas__survey *it = &request->survey;
-    if (!module || module->branches || it->enters == request->inside)
-        return false;
-    uint32_t believed = it->enters;
-    it->enters = request->inside | patas__module_decoded_branches(
-                                       module, it->entry, it->at + JUMP);
-    return module->branches && it->enters != believed;
-}
-
 static patas_status choose(struct patas__request *request,
                            const struct choice *choice, patas_error *error)
 {
     request->neighbour =
         patas__target_overlap(request->entry, request->survey.at + JUMP);
-    if (any_fits(request, choice) ||
-        (fewer_branches(request, choice->module) && any_fits(request, choice)))
+    if (any_fits(request, choice))
         return PATAS_OK;
     /* Rather a mapping too many than no patch, or a trap at each call. */
     if (request->passed_by[PATAS_FORM_KEPT_BYTES] == PATAS_REASON_BUDGET &&
@@ -198,6 +182,19 @@ static patas_status check_known(const struct patas__request *request,
     return PATAS_OK;
 }
 
+/* Who looks for branches later does not see those that the patch will hide. One
+ * that stays in the function is of no interest but to those who enter that in
+ * the middle: they ask for it. */
+static void hide_branches(const struct patas__request *request,
+                          struct patas__module *module)
+{
+    const struct patas__survey *it = &request->survey;
+    uint64_t size = request->inner ? it->cover : request->extent;
+    for (unsigned i = 0; i < it->leads_count; i++)
+        if (it->leads[i] - it->entry >= size)
+            patas__module_hides(module, it->leads[i]);
+}
+
 static patas_status new_target(struct patas__request *request,
                                struct patas__module *module,
                                uint32_t module_index, uint32_t *index,
@@ -221,6 +218,8 @@ static patas_status new_target(struct patas__request *request,
                         request->asked, 0);
     if (status != PATAS_OK)
         patas__target_forget(*index);
+    else if (module)
+        hide_branches(request, module);
     return status;
 }
 
@@ -279,7 +278,7 @@ patas_status patas__prepare(struct patas__request *request, bool dry,
                       request->asked, request->entry);
     if (*target && !dry)
         return check_known(request, patas__target_get(*target), error);
-    status = patas__prepare_extent(request, module, error);
+    status = patas__prepare_extent(request, module, dry, error);
     if (status == PATAS_OK)
         status = patas__prepare_survey(request, module, error);
     if (status != PATAS_OK)
@@ -300,7 +299,7 @@ patas_status patas__prepare_without_trap(uint32_t index, patas_error *error)
     uintptr_t *slot;
     struct patas__module *module =
         patas__module_at(target->entry, &module_index);
-    patas_status status = patas__prepare_extent(&request, module, error);
+    patas_status status = patas__prepare_extent(&request, module, false, error);
     if (status == PATAS_OK)
         status = patas__prepare_survey(&request, module, error);
     if (status != PATAS_OK)

@@ -19,12 +19,12 @@ struct patas__request {
     uint32_t entering; /* bit k: one to entry + k */
     /* Results. */
     uint64_t extent, padding;
+    bool inner;                          /* not the start of a description */
     uint8_t passed_by[PATAS_FORM_COUNT]; /* a patas_reason a form */
     uintptr_t in_the_way; /* for the first reason that names an address */
     uintptr_t stub, gap;
     uintptr_t neighbour; /* another target that owns bytes of the window */
     unsigned moved;
-    uint32_t inside; /* survey.enters as the first bytes alone tell */
     struct patas__survey survey;
     struct patas__plan plan;
 };

@@ -64,7 +64,8 @@ static uint64_t gap_behind(const struct patas__survey *survey,
     uint64_t end = extent->start + extent->size;
     uint64_t gap = gap_in(survey, end, extent->padding);
     if (!gap || !function_ends(&module->image, extent->start, end) ||
-        patas__module_decoded_branches(module, gap, JUMP))
+        patas__module_branches(module, gap, JUMP, gap,
+                               PATAS__MANY | PATAS__INNER))
         return 0;
     return gap;
 }
@@ -77,11 +78,13 @@ uint64_t patas__gap_find(const struct patas__request *request,
     enum {
         REACH = 128
     };
-    struct patas__extent extent = {.start = it->entry,
-                                   .size = request->extent,
-                                   .padding = request->padding};
-    if (!module || !request->extent)
-        return 0; /* padding of what nobody describes may be anything */
+    struct patas__extent extent = {0};
+    /* Padding of what nobody describes may be anything. */
+    if (!module || !request->extent ||
+        !patas__extent_find(&module->image, it->entry, &extent))
+        return 0;
+    extent.start = it->entry;
+    extent.size = request->extent;
     uint64_t gap = gap_behind(it, module, &extent);
     uint64_t start = it->entry;
     /* The ones in front of it, one after the other, by their descriptions: to

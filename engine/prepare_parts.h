@@ -39,9 +39,11 @@ patas__prepare_target(const struct patas__request *request,
 
 /* ---- prepare_survey.c ---------------------------------------------------- */
 
-/* Fills in extent and padding, and refuses what is no entry. */
+/* Fills in extent and padding, of a long function only if `padded`, and refuses
+ * what is no entry. */
 PATAS__HIDDEN patas_status patas__prepare_extent(struct patas__request *request,
                                                  struct patas__module *module,
+                                                 bool padded,
                                                  patas_error *error);
 
 /* Fills in the survey, from bytes and branches. */

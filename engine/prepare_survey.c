@@ -5,10 +5,10 @@
  */
 #include "prepare_parts.h"
 
-/* The instruction at entry + at: as it is, or as it was unpatched. False where
- * there is none, and then it has the length of the least one. */
+/* The instruction at entry + at, as it was unpatched. False where there is
+ * none, and then it has the length of the least one. */
 static bool insn_of(const struct patas__target *target,
-                    const struct patas__image *image, unsigned at, bool patched,
+                    const struct patas__image *image, unsigned at,
                     struct patas__insn *insn)
 {
     uint8_t bytes[PATAS__LOOK];
@@ -18,37 +18,22 @@ static bool insn_of(const struct patas__target *target,
     size_t size = left < sizeof bytes ? (size_t)left : sizeof bytes;
     if (size)
         memcpy(bytes, code->bytes + offset, size);
-    for (unsigned i = 0; i < target->written && !patched; i++)
-        if (target->at + i >= at && target->at + i - at < size)
-            bytes[target->at + i - at] = target->before[i];
+    patas__targets_unpatch(target->entry + at, bytes, size);
     if (size && image->isa->decode(bytes, size, target->entry + at, insn))
         return true;
     insn->length = image->isa->step;
     return false;
 }
 
-/*
- * The branches of one target that its patch hides: those in its first bytes, as
- * they were, and behind them as long as whoever decodes what is there now finds
- * other instructions.
- */
+/* The branches of one target that its patch hides. */
 static void each_moved(const struct patas__target *target,
                        const struct patas__image *image,
                        void (*each)(void *data, uint64_t to), void *data)
 {
-    enum {
-        LONG_ENOUGH = 256 /* and a hundred times what it takes, mostly */
-    };
-    const unsigned window = target->at + JUMP;
-    unsigned was = 0, is = 0;
-    while ((was < window || was != is) && was < LONG_ENOUGH) {
-        struct patas__insn insn;
-        const bool old = was <= is;
-        if (insn_of(target, image, old ? was : is, !old, &insn) && old &&
-            insn.has_target)
+    struct patas__insn insn;
+    for (unsigned at = 0; at < target->at + JUMP; at += insn.length)
+        if (insn_of(target, image, at, &insn) && insn.has_target)
             each(data, insn.target);
-        *(old ? &was : &is) += insn.length;
-    }
 }
 
 void patas__branches_moved(uint32_t module,
@@ -79,10 +64,11 @@ static bool on_boundary(const struct patas__image *image, uint64_t start,
 }
 
 patas_status patas__prepare_extent(struct patas__request *request,
-                                   struct patas__module *module,
+                                   struct patas__module *module, bool padded,
                                    patas_error *error)
 {
     struct patas__extent extent = {0};
+    request->inner = true;
     if (!module || !patas__extent_find_near(&module->image, request->entry,
                                             &module->near, &extent))
         return PATAS_OK;
@@ -95,6 +81,11 @@ patas_status patas__prepare_extent(struct patas__request *request,
                       request->asked, (uintptr_t)extent.start);
     }
     request->extent = extent.start + extent.size - request->entry;
+    request->inner =
+        extent.source != PATAS__SOURCE_UNWIND || extent.start != request->entry;
+    /* Few functions are so short that what is behind them matters. */
+    if (padded || request->extent < PATAS__SURVEYED)
+        patas__extent_pad(&module->image, &extent);
     request->padding = extent.padding;
     return PATAS_OK;
 }
@@ -160,8 +151,13 @@ static uint32_t branches_around(const struct patas__survey *survey)
                         .bytes = bytes,
                         .executable = true},
     };
-    return patas__branches_search(&image, entry, survey->at + JUMP, entry,
-                                  entry + survey->cover);
+    return patas__branches_search(
+        &(struct patas__search){.image = &image,
+                                .address = entry,
+                                .size = survey->at + JUMP,
+                                .skip_from = entry,
+                                .skip_to = entry + survey->cover,
+                                .unpatch = patas__targets_unpatch});
 }
 
 patas_status patas__prepare_survey(struct patas__request *request,
@@ -180,7 +176,6 @@ patas_status patas__prepare_survey(struct patas__request *request,
     if (reason)
         return refuse(error, survey_status(reason), reason, request->asked,
                       (uintptr_t)trouble);
-    request->inside = it->enters;
     if (request->searched)
         it->enters |= request->entering;
     else if (!it->at && JUMP == patas__isa_host()->step)
@@ -188,8 +183,9 @@ patas_status patas__prepare_survey(struct patas__request *request,
     else if (!module)
         it->enters |= branches_around(it);
     else
-        it->enters |=
-            patas__module_branches(module, it->entry, it->at + JUMP,
-                                   it->entry + it->cover, request->nth != 0);
+        it->enters |= patas__module_branches(
+            module, it->entry, it->at + JUMP, it->entry + it->cover,
+            (request->nth ? PATAS__MANY : 0) |
+                (request->inner ? PATAS__INNER : 0));
     return PATAS_OK;
 }

@@ -183,6 +183,36 @@ uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
     return 0;
 }
 
+/* The bytes of `target` among the `size` ones at `address`. */
+static void target_unpatch(const struct patas__target *target,
+                           uintptr_t address, uint8_t *bytes, size_t size)
+{
+    if (target->form == PATAS_FORM_SLOT || target->state != PATAS__INSTALLED)
+        return;
+    for (unsigned i = 0; i < target->written; i++) {
+        uintptr_t offset = target->entry + target->at + i - address;
+        if (offset < size)
+            bytes[offset] = target->before[i];
+    }
+}
+
+void patas__targets_unpatch(uint64_t address, uint8_t *bytes, size_t size)
+{
+    enum {
+        REACH = 15 + PATAS__JUMP_MAX /* landing pad and jump */
+    };
+    const uintptr_t from = (uintptr_t)address;
+    const uintptr_t low = from - REACH, high = from + size - 1;
+    for (uintptr_t line = low / INDEX_LINE; line <= high / INDEX_LINE; line++)
+        for (uintptr_t at = low; at <= high; at++) {
+            uint32_t found = index_find(book.index, line, at, high);
+            if (!found)
+                break;
+            target_unpatch(patas__target_get(found), from, bytes, size);
+            at = patas__target_get(found)->entry;
+        }
+}
+
 /* ---- targets ----------------------------------------------------------------
  */
 

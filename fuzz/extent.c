@@ -104,8 +104,9 @@ static void ask_for_branches(const struct patas__image *image)
     const struct patas__segment *code = &image->segments[0];
     size_t size = patas__branches_map_size(image);
 
-    (void)patas__branches_search(image, code->address + code->size / 2, 32, 0,
-                                 0);
+    struct patas__search search = {
+        .image = image, .address = code->address + code->size / 2, .size = 32};
+    (void)patas__branches_search(&search);
     if (!size || size > 1 << 20)
         return;
     uint8_t *bits = calloc(2, size);

@@ -195,7 +195,7 @@ static unsigned ask(const struct patas__image *image)
         known += patas__target_ifunc(images, 1, at) != 0;
     }
     patas__branches_map(image, bits, bits + bits_size);
-    (void)patas__branches_search(image, MAKER_CODE + 0x20, 16, 0, 0);
+    (void)image_search(image, MAKER_CODE + 0x20, 16, 0, 0);
     free(bits);
     return known;
 }

@@ -22,6 +22,34 @@ bool image_of_file(const char *path, const struct patas__isa *isa,
                    struct patas__image *image);
 void image_free(struct patas__image *image);
 
+/* Who leads into the window; a map's bits and what is left out of it. */
+static inline uint32_t image_search(const struct patas__image *image,
+                                    uint64_t address, unsigned size,
+                                    uint64_t skip_from, uint64_t skip_to)
+{
+    struct patas__search search = {.image = image,
+                                   .address = address,
+                                   .size = size,
+                                   .skip_from = skip_from,
+                                   .skip_to = skip_to};
+    return patas__branches_search(&search);
+}
+static inline uint32_t image_mapped(const struct patas__image *image,
+                                    const uint8_t *map, uint64_t address,
+                                    unsigned size, uint64_t skip_to)
+{
+    struct patas__search search = {.image = image,
+                                   .address = address,
+                                   .size = size,
+                                   .skip_from = skip_to ? address : 0,
+                                   .skip_to = skip_to};
+    for (unsigned k = 0; k < size; k++) {
+        uint64_t at = address + k - image->start;
+        search.found |= (uint32_t)(map[at / 8] >> at % 8 & 1) << k;
+    }
+    return patas__branches_near(&search);
+}
+
 /* The raw bytes of a section of a 64-bit file, or NULL; to be freed. */
 unsigned char *image_section(const char *path, const char *name, size_t *size);
 

@@ -619,11 +619,9 @@ static bool world_read(struct world *world, const struct patas__image *image,
 static void note_enters(struct world *world, const struct patas__image *image,
                         const uint8_t *map)
 {
-    for (unsigned k = 1; k < 5; k++) {
-        uint64_t bit = world->entry + k - image->start;
-        if (map[bit / 8] >> bit % 8 & 1)
-            world->enters |= 1u << k;
-    }
+    /* The world knows its own branches. */
+    world->enters |=
+        image_mapped(image, map, world->entry, 5, world->entry + 16) & 0x1e;
 }
 
 static unsigned try_image(const struct patas__image *image)

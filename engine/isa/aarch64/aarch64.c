@@ -25,6 +25,7 @@ const struct patas__isa patas__isa_aarch64 = {
     .plt_begins = patas__a64_plt_begins,
     .plt_unbound = patas__a64_plt_unbound,
     .find_branches = patas__a64_find_branches,
+    .find_near = patas__a64_find_near,
     .each_branch = patas__a64_each_branch,
     /* CFA = sp, and the caller is in x30 (DWARF for the Arm 64-bit
      * Architecture, 4.1) */

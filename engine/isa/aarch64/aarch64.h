@@ -72,6 +72,7 @@ PATAS__HIDDEN unsigned patas__a64_form_bytes(unsigned form, uint64_t at,
 
 /* ... what leads where (branches.c). */
 PATAS__HIDDEN void patas__a64_find_branches(struct patas__search *search);
+PATAS__HIDDEN void patas__a64_find_near(struct patas__search *search);
 PATAS__HIDDEN void patas__a64_each_branch(
     const struct patas__segment *code,
     void (*each)(void *data, uint64_t source, uint64_t target, bool call),

@@ -51,6 +51,22 @@ static void a64_search(void *data, uint64_t source, uint64_t target, bool call)
     patas__search_hit(data, source, target, call);
 }
 
+/* All branches are long ones: what stands right beside the window is all that
+ * is left to see. */
+void patas__a64_find_near(struct patas__search *search)
+{
+    const struct patas__segment *code = search->code;
+    uint64_t offset = search->address - code->address;
+    uint64_t from = offset > PATAS__NEAR ? offset - PATAS__NEAR : 0;
+    uint64_t left = code->size - from;
+    uint64_t size = offset - from + search->size + PATAS__NEAR;
+    const struct patas__segment around = {.address = code->address + from,
+                                          .size = left < size ? left : size,
+                                          .bytes = code->bytes + from};
+
+    patas__a64_each_branch(&around, a64_search, search);
+}
+
 void patas__a64_find_branches(struct patas__search *search)
 {
     patas__a64_each_branch(search->code, a64_search, search);

@@ -11,7 +11,7 @@
 
 enum {
     BRANCHES_REL8 = 128,
-    BRANCHES_WALK_MAX = 16384 /* bytes decoded to confirm one branch */
+    BRANCHES_AHEAD = PATAS__NEAR + 2 /* of rel32, opcode and all */
 };
 
 /* Four words side by side; GNU vectors, so that it is the same source for
@@ -87,57 +87,142 @@ static void branches_scan(struct patas__search *search)
         branches_rel32(search, at);
 }
 
-/* Whether `source` may be the opcode of a branch: not if decoding the function
- * that it is in, from its start, steps over it. (Prefixes stand in front.) */
-static bool branches_may_branch(const struct patas__search *search,
-                                uint64_t source)
-{
-    const struct patas__segment *code = search->code;
-    struct patas__extent extent;
-    struct patas__insn insn = {0};
-    uint64_t at;
-
-    if (!patas__extent_find(search->image, source, &extent) ||
-        source - extent.start > BRANCHES_WALK_MAX)
-        return true;
-    for (at = extent.start; at < source; at += insn.length) {
-        uint64_t offset = at - code->address;
-        if (!search->image->isa->decode(
-                code->bytes + offset, (size_t)(code->size - offset), at, &insn))
-            return true; /* data: who knows */
-    }
-    return at == source || (insn.has_target && at == source + 2);
-}
-
-/* jcc, loop and jrcxz, jmp with a rel8, near enough to reach the window. */
-static void branches_scan_near(struct patas__search *search)
-{
-    const struct patas__segment *code = search->code;
-    uint64_t from = search->address - BRANCHES_REL8 - 2;
-    uint64_t to = search->address + search->size + BRANCHES_REL8;
-
-    if (search->address - code->address < BRANCHES_REL8 + 2 ||
-        from - code->address >= code->size)
-        from = code->address;
-    for (uint64_t at = from - code->address;
-         at + 2 <= code->size && code->address + at < to; at++) {
-        uint8_t byte = code->bytes[at];
-        if (byte != 0xeb && (byte & 0xf0) != 0x70 && (byte & 0xfc) != 0xe0)
-            continue;
-        int8_t rel = (int8_t)code->bytes[at + 1];
-        uint64_t source = code->address + at;
-        uint64_t target = source + 2 + (uint64_t)(int64_t)rel;
-        if (target - search->address < search->size &&
-            branches_may_branch(search, source))
-            patas__search_hit(search, source, target, false);
-    }
-}
-
 void patas__x86_find_branches(struct patas__search *search)
 {
     branches_scan(search);
-    if (search->code == patas__image_code(search->image, search->address))
-        branches_scan_near(search);
+}
+
+/* ---- near the window ----------------------------------------------------- */
+
+/* Sixteen bytes side by side. */
+typedef uint8_t branches_v16 __attribute__((vector_size(16)));
+
+static branches_v16 branches_load16(const uint8_t *at)
+{
+    branches_v16 value;
+    __builtin_memcpy(&value, at, sizeof value);
+    return value;
+}
+
+static branches_v16 branches_all16(uint64_t value)
+{
+    return (branches_v16){0} + (uint8_t)value;
+}
+
+static bool branches_any16(branches_v16 value)
+{
+    uint64_t halves[2];
+    __builtin_memcpy(halves, &value, sizeof halves);
+    return (halves[0] | halves[1]) != 0;
+}
+
+/* Calls `each` with `at` and the number of each byte that isn't zero. */
+static void
+branches_each_hit(struct patas__search *search, uint64_t at, branches_v16 hits,
+                  void (*each)(struct patas__search *search, uint64_t at))
+{
+    uint64_t halves[2];
+
+    __builtin_memcpy(halves, &hits, sizeof halves);
+    for (unsigned i = 0; i < 2; i++) {
+        while (halves[i]) {
+            unsigned byte = (unsigned)__builtin_ctzll(halves[i]) / 8;
+            each(search, at + 8 * i + byte);
+            halves[i] &= ~((uint64_t)0xff << 8 * byte);
+        }
+    }
+}
+
+/* The byte at offset `at` may be jcc, loop, jrcxz or jmp, with a rel8 that
+ * would land in the window. */
+static void branches_rel8(struct patas__search *search, uint64_t at)
+{
+    const uint8_t *bytes = search->code->bytes + at;
+
+    if (*bytes != 0xeb && (*bytes & 0xf0) != 0x70 && (*bytes & 0xfc) != 0xe0)
+        return;
+    uint64_t source = search->code->address + at;
+    uint64_t target = source + 2 + (uint64_t)(int64_t)(int8_t)bytes[1];
+    if (patas__search_wants(search, source, target, false) &&
+        patas__search_decodes(search, source, 2))
+        patas__search_hit(search, source, target, false);
+}
+
+/* The same of 16 bytes: ff where it may be. */
+static branches_v16 branches_hits8(const uint8_t *bytes, branches_v16 add,
+                                   branches_v16 window)
+{
+    branches_v16 opcode = branches_load16(bytes);
+    branches_v16 rel = branches_load16(bytes + 1);
+
+    return (branches_v16)(rel + add < window) &
+           ((branches_v16)((opcode & branches_all16(0xf0)) == 0x70) |
+            (branches_v16)((opcode & branches_all16(0xfc)) == 0xe0) |
+            (branches_v16)(opcode == 0xeb));
+}
+
+/*
+ * A rel8 behind offset `at` lands in the window if
+ *
+ *     rel8 + (base + at + 2 - address) is in 0 .. size - 1
+ *
+ * modulo 2^8: near the window there is one such value.
+ */
+static void branches_scan_rel8(struct patas__search *search, uint64_t at,
+                               uint64_t to)
+{
+    const struct patas__segment *code = search->code;
+    const uint64_t base = code->address + at + 2 - search->address;
+    const branches_v16 window = branches_all16(search->size);
+    branches_v16 add =
+        branches_all16(base) +
+        (branches_v16){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+    for (; at < to && at + 33 <= code->size; at += 32) {
+        branches_v16 low = branches_hits8(code->bytes + at, add, window);
+        add += branches_all16(16);
+        branches_v16 high = branches_hits8(code->bytes + at + 16, add, window);
+        add += branches_all16(16);
+        if (__builtin_expect(!branches_any16(low | high), 1))
+            continue;
+        branches_each_hit(search, at, low, branches_rel8);
+        branches_each_hit(search, at + 16, high, branches_rel8);
+    }
+    for (; at < to && at + 2 <= code->size; at++)
+        branches_rel8(search, at);
+}
+
+/* A rel32 that does not lead far is three times 00 or three times ff behind its
+ * first byte. */
+static void branches_scan_short(struct patas__search *search, uint64_t at,
+                                uint64_t to)
+{
+    const struct patas__segment *code = search->code;
+
+    for (; at < to && at + 19 <= code->size; at += 16) {
+        const uint8_t *p = code->bytes + at;
+        branches_v16 a = branches_load16(p + 1), b = branches_load16(p + 2),
+                     c = branches_load16(p + 3);
+        branches_each_hit(search, at,
+                          (branches_v16)(((a ^ b) | (b ^ c)) == 0) &
+                              (branches_v16)(a + 1 < 2),
+                          branches_rel32);
+    }
+    for (; at < to && at + 4 <= code->size; at++)
+        branches_rel32(search, at);
+}
+
+void patas__x86_find_near(struct patas__search *search)
+{
+    const uint64_t offset = search->address - search->code->address;
+    const uint64_t end = offset + search->size;
+
+    branches_scan_short(search,
+                        offset > BRANCHES_AHEAD ? offset - BRANCHES_AHEAD : 0,
+                        end + BRANCHES_AHEAD);
+    branches_scan_rel8(
+        search, offset > BRANCHES_REL8 + 2 ? offset - BRANCHES_REL8 - 2 : 0,
+        end + BRANCHES_REL8);
 }
 
 /* ---- all of them --------------------------------------------------------- */

@@ -42,6 +42,7 @@ PATAS__HIDDEN bool patas__x86_plt_unbound(const struct patas__image *image,
 
 /* ... what leads where (branches.c). */
 PATAS__HIDDEN void patas__x86_find_branches(struct patas__search *search);
+PATAS__HIDDEN void patas__x86_find_near(struct patas__search *search);
 PATAS__HIDDEN void patas__x86_each_branch(
     const struct patas__segment *code,
     void (*each)(void *data, uint64_t source, uint64_t target, bool call),
