@@ -40,10 +40,11 @@ static uintptr_t slot_current(const struct patas__target *target)
                : target->old;
 }
 
-static void slot_edit(struct patas__edit *edit,
-                      const struct patas__target *target, uintptr_t value)
+static void slot_edit(struct patas__edit *edit, uint32_t index, uintptr_t value)
 {
+    const struct patas__target *target = patas__target_get(index);
     *edit = (struct patas__edit){.address = target->entry,
+                                 .target = index,
                                  .size = sizeof(uintptr_t),
                                  .check = sizeof(uintptr_t),
                                  .data = true};
@@ -51,13 +52,13 @@ static void slot_edit(struct patas__edit *edit,
     patas__store64(edit->after, value);
 }
 
-static void code_edit(struct patas__edit *edit,
-                      const struct patas__target *target, bool install)
+static void code_edit(struct patas__edit *edit, uint32_t index, bool install)
 {
+    const struct patas__target *target = patas__target_get(index);
     uint8_t before[8], after[8];
     patas__target_bytes(target, before, after);
     edit->address = target->entry + target->at;
-    edit->at = target->at;
+    edit->target = index;
     edit->size = target->written;
     edit->data = edit->done = false;
     /* Kept bytes are part of the jump: they must be there, too. A jump of
@@ -65,11 +66,6 @@ static void code_edit(struct patas__edit *edit,
     edit->check = target->owned;
     memcpy(edit->before, install ? before : after, 8);
     memcpy(edit->after, install ? after : before, 8);
-}
-
-static uint32_t edit_target(const struct patas__edit *edit)
-{
-    return patas__target_find(edit->address - edit->at);
 }
 
 /* Does installing this target plant a byte that traps mid-window? */
@@ -114,13 +110,13 @@ static void unmark_members(const struct work *work)
             work->members[i].before;
 }
 
-static void collect_code(struct work *work, struct patas__target *target,
-                         bool empty)
+static void collect_code(struct work *work, uint32_t index,
+                         struct patas__target *target)
 {
-    bool install = !empty;
+    bool install = !patas__stack_empty(index);
     if ((target->state == PATAS__INSTALLED) == install)
         return;
-    code_edit(&work->edits[work->edit_count++], target, install);
+    code_edit(&work->edits[work->edit_count++], index, install);
     target->state = install ? PATAS__INSTALLED : PATAS__READY;
     work->traps |= install && plants_trap(target);
 }
@@ -130,7 +126,7 @@ static void collect_slot(struct work *work, uint32_t index,
 {
     uintptr_t value = patas__stack_settle(index);
     if (value != slot_current(target))
-        slot_edit(&work->edits[work->edit_count++], target, value);
+        slot_edit(&work->edits[work->edit_count++], index, value);
 }
 
 /* One edit for each target whose entry must change. A target whose second
@@ -143,7 +139,7 @@ static void collect(struct work *work)
         uint32_t index = patas__patch_get(work->members[i].patch)->target;
         struct patas__target *target = patas__target_get(index);
         if (target->form != PATAS_FORM_SLOT) {
-            collect_code(work, target, patas__stack_empty(index));
+            collect_code(work, index, target);
             continue;
         }
         bool twice = false;
@@ -159,7 +155,7 @@ static void collect(struct work *work)
 static void uncollect(struct work *work)
 {
     for (size_t i = 0; i < work->edit_count; i++) {
-        uint32_t index = edit_target(&work->edits[i]);
+        uint32_t index = work->edits[i].target;
         struct patas__target *target = patas__target_get(index);
         if (!work->edits[i].data)
             target->state = target->state == PATAS__INSTALLED
@@ -212,7 +208,7 @@ static patas_status plan_without_traps(struct work *work, patas_error *error)
     for (size_t i = 0; i < work->edit_count; i++) {
         if (work->edits[i].data)
             continue;
-        uint32_t index = edit_target(&work->edits[i]);
+        uint32_t index = work->edits[i].target;
         struct patas__target *target = patas__target_get(index);
         if (target->state != PATAS__INSTALLED || !plants_trap(target))
             continue;
@@ -222,7 +218,7 @@ static patas_status plan_without_traps(struct work *work, patas_error *error)
             error->target = target->entry;
             return blocked.status;
         }
-        code_edit(&work->edits[i], target, true);
+        code_edit(&work->edits[i], index, true);
     }
     work->traps = false;
     return PATAS_OK;
@@ -262,8 +258,7 @@ static patas_status go_live(struct work *work, patas_error *error)
 static void note_slots(const struct work *work)
 {
     for (size_t i = 0; i < work->edit_count; i++) {
-        struct patas__target *target =
-            patas__target_get(edit_target(&work->edits[i]));
+        struct patas__target *target = patas__target_get(work->edits[i].target);
         if (!work->edits[i].data) {
             target->seen_live = true;
             continue;
@@ -362,7 +357,7 @@ patas_status patas__target_redirect(uint32_t index, patas_error *error)
     struct patas__edit edit;
     if (value == slot_current(target))
         return PATAS_OK;
-    slot_edit(&edit, target, value);
+    slot_edit(&edit, index, value);
     patas_status status = patas__commit(&edit, 1, error);
     if (status == PATAS_OK)
         patas__store64(target->current, value);

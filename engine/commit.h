@@ -16,10 +16,10 @@
 struct patas__edit {
     uintptr_t address;
     uint8_t before[8], after[8];
-    uint8_t size;  /* bytes that change */
-    uint8_t check; /* bytes of `before` that must be there, >= size */
-    uint8_t at;    /* `address`, seen from its target's entry */
-    bool data : 1; /* a pointer in data: nobody executes it */
+    uint8_t size;    /* bytes that change */
+    uint8_t check;   /* bytes of `before` that must be there, >= size */
+    uint32_t target; /* whose edit it is, 0: nobody's */
+    bool data : 1;   /* a pointer in data: nobody executes it */
     bool done : 1;
     /* Of the first edit of a run of pages: how many it has, and what the
      * protection was. */

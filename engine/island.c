@@ -22,7 +22,8 @@ enum {
     UNIT = 64 * 1024, /* bytes of an ordinary unit */
     PAGE = 4096,      /* what memory is counted by */
     PAGES_MAX = 32,   /* of a unit */
-    MUCH = 17,        /* bytes: more than most heads have */
+    SIZES = 3,        /* of what is looked for: stubs, heads, and more */
+    UNSEEK = 32,      /* bytes that a search goes back for what was freed */
     WINDOW = 256,     /* what the lowest displacement byte spans */
     SEEK_LIMIT = 24,  /* addresses tried for a new unit */
     CROWDED = 64,     /* places without one: no more are looked for then */
@@ -45,10 +46,10 @@ struct unit {
     uintptr_t base;
     uint32_t size;    /* bytes */
     uint32_t touched; /* bit k: something is in its page number k */
-    /* For little, and for MUCH: where in a page the search for room goes on,
-     * and the pages that have none. */
-    uint16_t seek[2][PAGES_MAX];
-    uint32_t spent[2];
+    /* By size: where in a page the search for room goes on, and the pages that
+     * have none. */
+    uint16_t seek[SIZES][PAGES_MAX];
+    uint32_t spent[SIZES];
     uint32_t full;      /* no room for a stub below */
     uint32_t stub_seek; /* and for stubs whose lowest byte alone must trap */
     uint32_t taken;     /* bytes in use */
@@ -304,6 +305,8 @@ static bool fits_at(const struct unit *unit, uint32_t at, uint32_t size)
 /* Bit k: some of the bytes are in the unit's page number k. */
 static uint32_t pages_of(uint32_t at, size_t size)
 {
+    if (!size)
+        return 0;
     return (2u << (at + size - 1) / PAGE) - (1u << at / PAGE);
 }
 
@@ -354,6 +357,72 @@ static bool run_find(const struct unit *unit, uint32_t from, uint32_t to,
     return false;
 }
 
+/* ---- pages --------------------------------------------------------------- */
+
+static unsigned size_class(size_t size)
+{
+    enum {
+        LITTLE = 8, /* more than a stub of x86 */
+        MUCH = 17   /* more than most heads */
+    };
+    return size < LITTLE ? 0 : size < MUCH ? 1 : 2;
+}
+
+/* A place anywhere in a page, which it does not leave. */
+static bool page_find(struct unit *unit, uint32_t page, uint32_t size,
+                      uint32_t *at)
+{
+    const unsigned class = size_class(size);
+    const uint32_t start = page * PAGE;
+    uint16_t *seek = &unit->seek[class][page];
+    if (run_find(unit, start + *seek, start + PAGE - size + 1, size, at)) {
+        *seek = (uint16_t)(*at - start);
+        return true;
+    }
+    unit->spent[class] |= 1u << page;
+    return false;
+}
+
+/* Somebody gave bytes back there; what is free in front of them makes one place
+ * with them. */
+static void page_reopen(struct unit *unit, uint32_t page, uint32_t from)
+{
+    const uint32_t start = page * PAGE;
+    for (unsigned i = 0;
+         i < UNSEEK && from && !bits_at(unit, start + from - 1, 1); i++)
+        from--;
+    for (unsigned class = 0; class < SIZES; class ++) {
+        if (from < unit->seek[class][page])
+            unit->seek[class][page] = (uint16_t)from;
+        unit->spent[class] &= ~(1u << page);
+    }
+}
+
+/* A place for a stub anywhere in [from, to); unless `fresh`, in pages that are
+ * in use. */
+static bool stretch_find(struct unit *unit, uint32_t from, uint32_t to,
+                         bool fresh, uint32_t *at)
+{
+    const uint32_t size = STUB;
+    uint32_t pages = pages_of(from, to - from) & ~unit->spent[size_class(size)];
+    if (!fresh)
+        pages &= unit->touched;
+    for (; pages; pages &= pages - 1) {
+        uint32_t page = (uint32_t)__builtin_ctz(pages);
+        uint32_t start = page * PAGE, end = start + PAGE;
+        if (start >= from && end <= to) {
+            if (page_find(unit, page, size, at))
+                return true;
+            continue;
+        }
+        end -= size - 1;
+        if (run_find(unit, start > from ? start : from, end < to ? end : to,
+                     size, at))
+            return true;
+    }
+    return false;
+}
+
 /* ---- stubs --------------------------------------------------------------- */
 
 /* The lowest displacement byte decides where in its window of 256 a stub may
@@ -391,13 +460,15 @@ static bool is_sparse(const struct patas__reach *reach)
            reach->kind[2] == PATAS__BYTE_TRAP;
 }
 
-/* Is some of the window in a page that is in use? */
-static bool window_touched(const struct unit *unit, uintptr_t window)
+/* Is there room in the pages of the window, as far as we know; unless `fresh`,
+ * in such as are in use? */
+static bool window_open(const struct unit *unit, uintptr_t window, bool fresh)
 {
     uintptr_t from = window > unit->base ? window - unit->base : 0;
-    uintptr_t to = window + WINDOW - 1 - unit->base;
-    to = to < unit->size ? to : unit->size - 1;
-    return unit->touched & pages_of((uint32_t)from, to - from + 1);
+    uintptr_t to = window + WINDOW - unit->base;
+    to = to < unit->size ? to : unit->size;
+    return pages_of((uint32_t)from, to - from) &
+           ~unit->spent[size_class(STUB)] & (fresh ? ~0u : unit->touched);
 }
 
 /*
@@ -443,7 +514,16 @@ static bool block_find(struct unit *unit, uintptr_t block,
     const bool alike = reach->kind[1] == PATAS__BYTE_FREE &&
                        reach->kind[0] == PATAS__BYTE_TRAP;
     const uintptr_t start = unit->base + (alike ? unit->stub_seek : unit->full);
+    const uintptr_t end = unit->base + unit->size;
 
+    if (reach->kind[0] == PATAS__BYTE_FREE &&
+        reach->kind[1] == PATAS__BYTE_FREE) {
+        uintptr_t from = block > unit->base ? block : unit->base;
+        uintptr_t to = block + UNIT < end ? block + UNIT : end;
+        return from < to &&
+               stretch_find(unit, (uint32_t)(from - unit->base),
+                            (uint32_t)(to - unit->base), fresh, at);
+    }
     unsigned count = 256;
     const uint8_t *traps = NULL;
     unsigned first = 0;
@@ -453,11 +533,11 @@ static bool block_find(struct unit *unit, uintptr_t block,
         first = (unsigned)((start - block) / WINDOW);
     for (unsigned i = first; i < count; i++) {
         uintptr_t window = block + (traps ? traps[i] : i) * (uintptr_t)WINDOW;
-        if (window >= unit->base + unit->size && !traps)
+        if (window >= end && !traps)
             return false;
-        if (window + WINDOW <= unit->base || window >= unit->base + unit->size)
+        if (window + WINDOW <= unit->base || window >= end)
             continue;
-        if (!fresh && !window_touched(unit, window))
+        if (!window_open(unit, window, fresh))
             continue;
         if (window + WINDOW > unit->base + unit->full &&
             window_find(unit, window, reach, at) &&
@@ -870,39 +950,14 @@ static bool near(const struct unit *unit, uintptr_t origin, bool plain)
     return AROUND || distance < (plain ? isa->reach : isa->near);
 }
 
-/* Code that may be anywhere in a page, which it does not leave. */
-static bool page_find(struct unit *unit, uint32_t page, uint32_t size,
-                      uint32_t *at)
-{
-    const bool much = size >= MUCH;
-    const uint32_t start = page * PAGE;
-    uint16_t *seek = &unit->seek[much][page];
-    if (run_find(unit, start + *seek, start + PAGE - size + 1, size, at)) {
-        *seek = (uint16_t)(*at + size - start);
-        return true;
-    }
-    unit->spent[much] |= 1u << page;
-    return false;
-}
-
-/* Somebody gave bytes back there. */
-static void page_reopen(struct unit *unit, uint32_t page, uint32_t from)
-{
-    for (unsigned much = 0; much < 2; much++) {
-        if (from < unit->seek[much][page])
-            unit->seek[much][page] = (uint16_t)from;
-        unit->spent[much] &= ~(1u << page);
-    }
-}
-
 /* Pages cost memory from their first byte on: those that have stubs already,
  * which lie where they must, are filled before a `fresh` one is begun. */
 static bool code_in(uint32_t index, size_t size, bool fresh, uintptr_t *code)
 {
     struct unit *unit = &land.units[index];
     uint32_t pages = (2u << (unit->size / PAGE - 1)) - 1;
-    pages &=
-        (fresh ? ~unit->touched : unit->touched) & ~unit->spent[size >= MUCH];
+    pages &= (fresh ? ~unit->touched : unit->touched) &
+             ~unit->spent[size_class(size)];
     for (; pages; pages &= pages - 1) {
         uint32_t page = (uint32_t)__builtin_ctz(pages), at;
         if (!page_find(unit, page, (uint32_t)size, &at))
@@ -1067,11 +1122,14 @@ void patas__island_free(uintptr_t code, size_t size)
     if (!unit)
         return;
     uint32_t at = (uint32_t)(code - unit->base);
-    mark(unit, at, size, false);
-    land.spare_none = false;
-    page_reopen(unit, at / PAGE, at % PAGE);
-    if ((at + size - 1) / PAGE != at / PAGE)
-        page_reopen(unit, (at + (uint32_t)size - 1) / PAGE, 0);
+    if (size) {
+        const uint32_t last = at + (uint32_t)size - 1;
+        mark(unit, at, size, false);
+        land.spare_none = false;
+        page_reopen(unit, at / PAGE, at % PAGE);
+        if (last / PAGE != at / PAGE)
+            page_reopen(unit, last / PAGE, 0);
+    }
     if (at < unit->stub_seek)
         unit->stub_seek = at;
     if (at < unit->full + STUB)

@@ -77,10 +77,11 @@ static bool returns_twice(const char *name, uint64_t left)
     static const char names[] =
         "vfork\0__vfork\0setjmp\0_setjmp\0__sigsetjmp\0sigsetjmp\0"
         "getcontext\0__getcontext\0swapcontext\0__libc_vfork\0";
-    for (const char *want = names; *want; want += strlen(want) + 1) {
+    for (const char *want = names; *want;) {
         size_t size = strlen(want) + 1;
-        if (size <= left && !memcmp(want, name, size))
+        if (*want == *name && size <= left && !memcmp(want, name, size))
             return true;
+        want += size;
     }
     return false;
 }

@@ -26,6 +26,7 @@ struct batch {
     struct patas__member *members;
     uint32_t count, capacity;
     uint32_t generation; /* in the handle, as a patch's */
+    uintptr_t itself;    /* a replacement that was seen to stand for itself */
     uint32_t held[HELD]; /* modules that stay until it ends */
     uint8_t held_count;
     bool open;
@@ -739,6 +740,7 @@ patas_batch *patas_batch_begin(patas_error *error)
             patas__table_at(&engine.batches, sizeof(struct batch), index);
         batch->generation = (batch->generation + 1) & 0x7fffffff;
         batch->count = 0;
+        batch->itself = 0;
         batch->open = true;
         handle = batch_handle(index, batch->generation);
     } else {
@@ -803,15 +805,35 @@ static void batch_let_go(struct batch *batch)
     }
 }
 
-/* In a module that can't go while we have the lock, and nothing to follow? */
-static bool settled(uintptr_t function, unsigned flags)
+/* In a module that can't go while we have the lock? */
+static const struct patas__module *settled(uintptr_t function)
 {
     uint32_t index;
     const struct patas__module *module = patas__module_at(function, &index);
-    return module &&
-           (module->start_code || module->vdso ||
-            (module->pin && module->uses)) &&
-           patas__stands_for_itself(module, function, flags);
+    return module && (module->start_code || module->vdso ||
+                      (module->pin && module->uses))
+               ? module
+               : NULL;
+}
+
+/* ... and with nothing to follow? */
+static bool settled_target(uintptr_t function, unsigned flags)
+{
+    const struct patas__module *module = settled(function);
+    return module && patas__stands_for_itself(module, function, flags);
+}
+
+/* Most members of a batch have the same one. */
+static bool settled_replacement(struct batch *batch, uintptr_t function)
+{
+    const struct patas__module *module = settled(function);
+    if (!module || !batch)
+        return false;
+    if (batch->itself != function &&
+        !patas__stands_for_itself(module, function, 0))
+        return false;
+    batch->itself = function;
+    return true;
 }
 
 /* Comes in for one more member. Most need not ask the loader: what they name
@@ -824,10 +846,10 @@ static patas_status enter_member(patas_batch *handle,
     patas_status status = enter(error);
     if (status != PATAS_OK)
         return status;
-    if (settled(pair->replacement, 0) &&
-        settled(pair->target, options->flags)) {
-        if ((batch = batch_get(handle)) != NULL)
-            batch_hold(batch, pair->target); /* others did so far */
+    batch = batch_get(handle);
+    if (settled_replacement(batch, pair->replacement) &&
+        settled_target(pair->target, options->flags)) {
+        batch_hold(batch, pair->target); /* others did so far */
         pair->from = pair->target;
         pair->to = pair->replacement;
         return PATAS_OK;

@@ -113,10 +113,12 @@ unsigned patas__survey(const struct patas__isa *isa,
         if (!survey->first)
             survey->first = (uint8_t)at;
         ended = patas__insn_ends(&insn);
+        if (body)
+            continue;
         if (insn.has_target && insn.target - survey->entry < survey->size &&
             insn.target - survey->entry > furthest)
             furthest = (unsigned)(insn.target - survey->entry);
-        if (!body && ended && furthest < at) {
+        if (ended && furthest < at) {
             stop = at;
             padding = filler_after(survey, at);
         }

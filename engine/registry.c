@@ -31,8 +31,9 @@ struct line_index {
     uint32_t slots[];
 };
 
+struct patas__table patas__targets, patas__patches;
+
 static struct {
-    struct patas__table targets, patches;
     struct line_index *index; /* read without the lock */
     struct line_index *old;   /* replaced, perhaps still being read */
     uint32_t free_patches;    /* list through `below` */
@@ -40,26 +41,6 @@ static struct {
     uint32_t marks;
     size_t bytes;
 } book;
-
-struct patas__target *patas__target_get(uint32_t index)
-{
-    return patas__table_at(&book.targets, sizeof(struct patas__target), index);
-}
-
-struct patas__patch *patas__patch_get(uint32_t index)
-{
-    return patas__table_at(&book.patches, sizeof(struct patas__patch), index);
-}
-
-uint32_t patas__target_count(void)
-{
-    return book.targets.count;
-}
-
-uint32_t patas__patch_count(void)
-{
-    return book.patches.count;
-}
 
 uint32_t patas__mark(void)
 {
@@ -218,17 +199,17 @@ void patas__targets_unpatch(uint64_t address, uint8_t *bytes, size_t size)
 
 uint32_t patas__target_new(void)
 {
-    if (book.targets.count >> NUMBER_BITS)
+    if (patas__targets.count >> NUMBER_BITS)
         return 0;
-    return patas__table_add(&book.targets, sizeof(struct patas__target));
+    return patas__table_add(&patas__targets, sizeof(struct patas__target));
 }
 
 void patas__target_forget(uint32_t index)
 {
     patas__target_get(index)->state = PATAS__RETIRED;
-    if (index + 1 == book.targets.count) {
+    if (index + 1 == patas__targets.count) {
         memset(patas__target_get(index), 0, sizeof(struct patas__target));
-        book.targets.count--;
+        patas__targets.count--;
     }
 }
 
@@ -309,7 +290,7 @@ uint32_t patas__handle_index(const patas_patch *patch)
     uintptr_t handle = (uintptr_t)patch;
     uint32_t index = patas__handle_number(handle);
     if (!index ||
-        index >= __atomic_load_n(&book.patches.count, __ATOMIC_ACQUIRE))
+        index >= __atomic_load_n(&patas__patches.count, __ATOMIC_ACQUIRE))
         return 0;
     const struct patas__patch *record = patas__patch_get(index);
     return __atomic_load_n(&record->target, __ATOMIC_ACQUIRE) &&
@@ -448,8 +429,8 @@ static uint32_t take_record(void)
     uint32_t index = book.free_patches;
     if (index)
         book.free_patches = patas__patch_get(index)->below;
-    else if (!((uint64_t)book.patches.count >> PATAS__HANDLE_BITS))
-        index = patas__table_add(&book.patches, sizeof(struct patas__patch));
+    else if (!((uint64_t)patas__patches.count >> PATAS__HANDLE_BITS))
+        index = patas__table_add(&patas__patches, sizeof(struct patas__patch));
     return index;
 }
 
@@ -619,6 +600,6 @@ bool patas__stack_unused(uint32_t target)
 
 size_t patas__registry_bytes(void)
 {
-    return book.bytes + book.targets.count * sizeof(struct patas__target) +
-           book.patches.count * sizeof(struct patas__patch);
+    return book.bytes + patas__targets.count * sizeof(struct patas__target) +
+           patas__patches.count * sizeof(struct patas__patch);
 }

@@ -21,6 +21,7 @@
 #include "module.h"
 #include "os.h"
 #include "patas.h"
+#include "table.h"
 
 enum patas__state {
     PATAS__READY,     /* planned, island built, entry untouched */
@@ -84,10 +85,27 @@ struct patas__patch {
     uint32_t flags : 8;       /* PATAS__ON ... */
 } __attribute__((packed, aligned(4)));
 
-PATAS__HIDDEN struct patas__target *patas__target_get(uint32_t index);
-PATAS__HIDDEN struct patas__patch *patas__patch_get(uint32_t index);
-PATAS__HIDDEN uint32_t patas__target_count(void); /* index of the last + 1 */
-PATAS__HIDDEN uint32_t patas__patch_count(void);
+/* The records, registry.c's: they are asked for by number everywhere. */
+PATAS__HIDDEN extern struct patas__table patas__targets, patas__patches;
+
+static inline struct patas__target *patas__target_get(uint32_t index)
+{
+    return patas__table_at(&patas__targets, sizeof(struct patas__target),
+                           index);
+}
+static inline struct patas__patch *patas__patch_get(uint32_t index)
+{
+    return patas__table_at(&patas__patches, sizeof(struct patas__patch), index);
+}
+/* Index of the last + 1. */
+static inline uint32_t patas__target_count(void)
+{
+    return patas__targets.count;
+}
+static inline uint32_t patas__patch_count(void)
+{
+    return patas__patches.count;
+}
 
 /* Grows with every patch made; what patas_mark() gives. */
 PATAS__HIDDEN uint32_t patas__mark(void);

@@ -117,9 +117,8 @@ static bool branches_any16(branches_v16 value)
 }
 
 /* Calls `each` with `at` and the number of each byte that isn't zero. */
-static void
-branches_each_hit(struct patas__search *search, uint64_t at, branches_v16 hits,
-                  void (*each)(struct patas__search *search, uint64_t at))
+static inline void branches_each_hit(void *data, uint64_t at, branches_v16 hits,
+                                     void (*each)(void *data, uint64_t at))
 {
     uint64_t halves[2];
 
@@ -127,7 +126,7 @@ branches_each_hit(struct patas__search *search, uint64_t at, branches_v16 hits,
     for (unsigned i = 0; i < 2; i++) {
         while (halves[i]) {
             unsigned byte = (unsigned)__builtin_ctzll(halves[i]) / 8;
-            each(search, at + 8 * i + byte);
+            each(data, at + 8 * i + byte);
             halves[i] &= ~((uint64_t)0xff << 8 * byte);
         }
     }
@@ -135,8 +134,9 @@ branches_each_hit(struct patas__search *search, uint64_t at, branches_v16 hits,
 
 /* The byte at offset `at` may be jcc, loop, jrcxz or jmp, with a rel8 that
  * would land in the window. */
-static void branches_rel8(struct patas__search *search, uint64_t at)
+static void branches_rel8(void *data, uint64_t at)
 {
+    struct patas__search *search = data;
     const uint8_t *bytes = search->code->bytes + at;
 
     if (*bytes != 0xeb && (*bytes & 0xf0) != 0x70 && (*bytes & 0xfc) != 0xe0)
@@ -148,17 +148,16 @@ static void branches_rel8(struct patas__search *search, uint64_t at)
         patas__search_hit(search, source, target, false);
 }
 
-/* The same of 16 bytes: ff where it may be. */
+/* The same of 16 bytes, roughly: ff where it may be. */
 static branches_v16 branches_hits8(const uint8_t *bytes, branches_v16 add,
-                                   branches_v16 window)
+                                   branches_v16 beyond)
 {
     branches_v16 opcode = branches_load16(bytes);
     branches_v16 rel = branches_load16(bytes + 1);
 
-    return (branches_v16)(rel + add < window) &
+    return (branches_v16)(((rel + add) & beyond) == 0) &
            ((branches_v16)((opcode & branches_all16(0xf0)) == 0x70) |
-            (branches_v16)((opcode & branches_all16(0xfc)) == 0xe0) |
-            (branches_v16)(opcode == 0xeb));
+            (branches_v16)((opcode & branches_all16(0xf4)) == 0xe0));
 }
 
 /*
@@ -166,22 +165,26 @@ static branches_v16 branches_hits8(const uint8_t *bytes, branches_v16 add,
  *
  *     rel8 + (base + at + 2 - address) is in 0 .. size - 1
  *
- * modulo 2^8: near the window there is one such value.
+ * modulo 2^8: near the window there is one such value. What is found too much
+ * is sorted out by branches_rel8().
  */
 static void branches_scan_rel8(struct patas__search *search, uint64_t at,
                                uint64_t to)
 {
     const struct patas__segment *code = search->code;
     const uint64_t base = code->address + at + 2 - search->address;
-    const branches_v16 window = branches_all16(search->size);
+    /* Of at most 32 bytes; rounded up, and sorted out later. */
+    const branches_v16 beyond = branches_all16(search->size <= 8    ? 0xf8u
+                                               : search->size <= 16 ? 0xf0u
+                                                                    : 0xe0u);
     branches_v16 add =
         branches_all16(base) +
         (branches_v16){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
     for (; at < to && at + 33 <= code->size; at += 32) {
-        branches_v16 low = branches_hits8(code->bytes + at, add, window);
+        branches_v16 low = branches_hits8(code->bytes + at, add, beyond);
         add += branches_all16(16);
-        branches_v16 high = branches_hits8(code->bytes + at + 16, add, window);
+        branches_v16 high = branches_hits8(code->bytes + at + 16, add, beyond);
         add += branches_all16(16);
         if (__builtin_expect(!branches_any16(low | high), 1))
             continue;
@@ -192,24 +195,40 @@ static void branches_scan_rel8(struct patas__search *search, uint64_t at,
         branches_rel8(search, at);
 }
 
-/* A rel32 that does not lead far is three times 00 or three times ff behind its
- * first byte. */
-static void branches_scan_short(struct patas__search *search, uint64_t at,
+/* Of 16 bytes: ff where a branch by rel32 may begin. */
+static branches_v16 branches_hits32(const uint8_t *bytes)
+{
+    branches_v16 opcode = branches_load16(bytes);
+    branches_v16 second = branches_load16(bytes + 1);
+
+    return (branches_v16)((opcode & branches_all16(0xfe)) == 0xe8) |
+           ((branches_v16)(opcode == 0x0f) &
+            (branches_v16)((second & branches_all16(0xf0)) == 0x80)) |
+           ((branches_v16)(opcode == 0xc7) & (branches_v16)(second == 0xf8));
+}
+
+static void branches_short(void *data, uint64_t at)
+{
+    struct patas__search *search = data;
+    uint64_t rel = at + ((search->code->bytes[at] & 0xfe) == 0xe8 ? 1 : 2);
+
+    if (rel + 4 <= search->code->size)
+        branches_rel32(search, rel);
+}
+
+/* Branches by rel32 from offset `at` up to `to`. */
+static void branches_scan_rel32(struct patas__search *search, uint64_t at,
                                 uint64_t to)
 {
     const struct patas__segment *code = search->code;
 
-    for (; at < to && at + 19 <= code->size; at += 16) {
-        const uint8_t *p = code->bytes + at;
-        branches_v16 a = branches_load16(p + 1), b = branches_load16(p + 2),
-                     c = branches_load16(p + 3);
-        branches_each_hit(search, at,
-                          (branches_v16)(((a ^ b) | (b ^ c)) == 0) &
-                              (branches_v16)(a + 1 < 2),
-                          branches_rel32);
+    for (; at < to && at + 17 <= code->size; at += 16) {
+        branches_v16 hits = branches_hits32(code->bytes + at);
+        if (branches_any16(hits))
+            branches_each_hit(search, at, hits, branches_short);
     }
-    for (; at < to && at + 4 <= code->size; at++)
-        branches_rel32(search, at);
+    for (; at < to && at < code->size; at++)
+        branches_short(search, at);
 }
 
 void patas__x86_find_near(struct patas__search *search)
@@ -217,7 +236,7 @@ void patas__x86_find_near(struct patas__search *search)
     const uint64_t offset = search->address - search->code->address;
     const uint64_t end = offset + search->size;
 
-    branches_scan_short(search,
+    branches_scan_rel32(search,
                         offset > BRANCHES_AHEAD ? offset - BRANCHES_AHEAD : 0,
                         end + BRANCHES_AHEAD);
     branches_scan_rel8(
@@ -260,10 +279,9 @@ static void branches_scan_opcode(const struct branches_tell *tell, uint64_t at)
     }
 }
 
-/* A bit is set in the result if (not only if) a byte of `word` is zero. */
-static uint64_t branches_zero_byte(uint64_t word)
+static void branches_tell_hit(void *data, uint64_t at)
 {
-    return (word - 0x0101010101010101u) & ~word & 0x8080808080808080u;
+    branches_scan_opcode(data, at);
 }
 
 /* Every byte that may be the opcode of a branch by rel32. */
@@ -272,18 +290,13 @@ void patas__x86_each_branch(const struct patas__segment *code,
                                          uint64_t target, bool call),
                             void *data)
 {
-    const struct branches_tell tell = {code, each, data};
-    const uint64_t ones = 0x0101010101010101u;
+    struct branches_tell tell = {code, each, data};
     uint64_t at = 0;
 
-    for (; at + 8 <= code->size; at += 8) {
-        uint64_t word = patas__load64(code->bytes + at);
-        uint64_t hits = branches_zero_byte((word ^ ones * 0xe8) & ones * 0xfe) |
-                        branches_zero_byte(word ^ ones * 0x0f) |
-                        branches_zero_byte(word ^ ones * 0xc7);
-        for (; hits; hits &= hits - 1)
-            branches_scan_opcode(&tell,
-                                 at + (unsigned)__builtin_ctzll(hits) / 8);
+    for (; at + 17 <= code->size; at += 16) {
+        branches_v16 hits = branches_hits32(code->bytes + at);
+        if (branches_any16(hits))
+            branches_each_hit(&tell, at, hits, branches_tell_hit);
     }
     for (; at < code->size; at++)
         branches_scan_opcode(&tell, at);
