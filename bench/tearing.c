@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench/tearing [seconds] - which stores tear on this processor.
+ * bench/tearing [seconds [part]] - which stores tear on this processor; `part` of
+ * their names chooses some.
  *
  * One thread runs `mov $imm32,%eax; ret` as fast as it can, another flips the
  * immediate between AAAAAAAA and 55555555 by one kind of store after the
@@ -227,9 +228,13 @@ static void run(const struct row *row, double seconds,
 int main(int count, char **arguments)
 {
     double seconds = count > 1 ? atof(arguments[1]) : 13;
+    const char *part = count > 2 ? arguments[2] : "";
     bool good = true;
-    if (seconds <= 0) {
-        printf("usage: tearing [seconds]\n"
+    size_t chosen = 0;
+    for (size_t i = 0; i < ROWS; i++)
+        chosen += strstr(rows[i].name, part) != NULL;
+    if (seconds <= 0 || !chosen) {
+        printf("usage: tearing [seconds [PART-OF-A-STORE'S-NAME]]\n"
                "Exit status: 0 if no store that patas uses tore.\n");
         return 2;
     }
@@ -238,7 +243,9 @@ int main(int count, char **arguments)
            "calls", "flips seen", "torn");
     for (size_t i = 0; i < ROWS; i++) {
         unsigned long long writes;
-        run(&rows[i], seconds / ROWS, &writes);
+        if (!strstr(rows[i].name, part))
+            continue;
+        run(&rows[i], seconds / (double)chosen, &writes);
         printf("%-38s %4s %12llu %12llu %12llu %10llu\n", rows[i].name,
                rows[i].used ? "yes" : "", writes, calls, flips, torn);
         fflush(stdout);
