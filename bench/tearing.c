@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench/tearing [seconds [part]] - which stores tear on this processor; `part` of
- * their names chooses some.
+ * bench/tearing [seconds [part]] - which stores tear on this processor; `part`
+ * of their names chooses some.
  *
  * One thread runs `mov $imm32,%eax; ret` as fast as it can, another flips the
  * immediate between AAAAAAAA and 55555555 by one kind of store after the
