@@ -21,7 +21,6 @@
 enum {
     UNIT = 64 * 1024, /* bytes of an ordinary unit */
     PAGE = 4096,      /* what memory is counted by */
-    PAGES_MAX = 32,   /* of a unit */
     SIZES = 3,        /* of what is looked for: stubs, heads, and more */
     UNSEEK = 32,      /* bytes that a search goes back for what was freed */
     WINDOW = 256,     /* what the lowest displacement byte spans */
@@ -44,12 +43,8 @@ enum {
 
 struct unit {
     uintptr_t base;
-    uint32_t size;    /* bytes */
-    uint32_t touched; /* bit k: something is in its page number k */
-    /* By size: where in a page the search for room goes on, and the pages that
-     * have none. */
-    uint16_t seek[SIZES][PAGES_MAX];
-    uint32_t spent[SIZES];
+    uint32_t size;      /* bytes */
+    uint32_t touched;   /* bit k: something is in its page number k */
     uint32_t full;      /* no room for a stub below */
     uint32_t stub_seek; /* and for stubs whose lowest byte alone must trap */
     uint32_t taken;     /* bytes in use */
@@ -57,7 +52,13 @@ struct unit {
     bool tight;         /* made for one address; counts against the budget */
     bool beside;        /* made to be near one function */
     bool written;       /* something in it may have run */
-    uint64_t *used;
+    uint64_t *used;     /* a bit a byte; behind them is its room */
+};
+
+/* What is known of room in a unit, by the size of what is looked for. */
+struct room {
+    uint32_t spent[SIZES]; /* bit k: page number k has none */
+    uint16_t seek[];       /* a page: where in it the search goes on */
 };
 
 /* A pool of slots; the free ones are a list through their own bytes. */
@@ -86,8 +87,10 @@ static struct {
     uint32_t found[2];      /* units looked up last */
     size_t tight;
     size_t code_bytes, data_bytes;
-    uint8_t *book_at;
-    size_t book_left;
+    uint8_t *book_at, *book_before_at; /* in the newest chunk, and in the one
+                                          before */
+    size_t book_left, book_before_left;
+    size_t book_size; /* of the newest chunk */
     uint32_t open;    /* units that are still writable */
     bool batch;       /* see patas__island_mode() */
     int mem_fd;       /* /proc/self/mem for the length of one commit */
@@ -111,8 +114,10 @@ static void *book_take(size_t size)
         if (patas__os_map(chunk, PATAS__READ | PATAS__WRITE, &memory))
             return NULL;
         land.data_bytes += chunk;
+        land.book_before_at = land.book_at;
+        land.book_before_left = land.book_left;
         land.book_at = memory;
-        land.book_left = chunk;
+        land.book_left = land.book_size = chunk;
     }
     void *taken = land.book_at;
     land.book_at += size;
@@ -122,11 +127,21 @@ static void *book_take(size_t size)
 
 static void book_untake(void *taken, size_t size)
 {
+    size = (size + 15) & ~(size_t)15;
     memset(taken, 0, size);
-    if ((uint8_t *)taken + size == land.book_at) {
-        land.book_at -= size;
-        land.book_left += size;
-    }
+    if ((uint8_t *)taken + size != land.book_at)
+        return;
+    land.book_at -= size;
+    land.book_left += size;
+    if (land.book_left < land.book_size || !land.book_before_at)
+        return;
+    /* It was mapped for this, and for nothing else so far. */
+    patas__os_unmap(land.book_at, land.book_size);
+    land.data_bytes -= land.book_size;
+    land.book_at = land.book_before_at;
+    land.book_left = land.book_before_left;
+    land.book_size = SIZE_MAX; /* not known any more */
+    land.book_before_at = NULL;
 }
 
 static bool book_grow(void **array, uint32_t *capacity, size_t record)
@@ -234,6 +249,12 @@ static struct unit *unit_insert(struct unit unit)
     return &land.units[at];
 }
 
+static size_t unit_books(uint32_t size)
+{
+    return size / 8 + sizeof(struct room) +
+           SIZES * (size / PAGE) * sizeof(uint16_t);
+}
+
 /* Maps a unit at exactly `base`. NULL if something is there already. */
 static struct unit *unit_new(uintptr_t base, uint32_t size, bool tight)
 {
@@ -246,7 +267,7 @@ static struct unit *unit_new(uintptr_t base, uint32_t size, bool tight)
                                 : PATAS__READ | PATAS__WRITE;
     if (patas__os_map_at(base, size, prot))
         return NULL;
-    uint64_t *used = book_take(size / 8);
+    uint64_t *used = book_take(unit_books(size));
     if (!used || (!land.probed && probe(base, size))) {
         patas__os_unmap((void *)base, size);
         return NULL;
@@ -270,7 +291,7 @@ static void unit_drop(struct unit *unit)
     land.tight -= unit->tight;
     land.besides -= unit->beside;
     land.open -= unit->open;
-    book_untake(unit->used, unit->size / 8);
+    book_untake(unit->used, unit_books(unit->size));
     land.count--;
     memmove(unit, unit + 1, (land.count - at) * sizeof *unit);
     land.code_last = land.spare_last = 0;
@@ -368,18 +389,29 @@ static unsigned size_class(size_t size)
     return size < LITTLE ? 0 : size < MUCH ? 1 : 2;
 }
 
+static struct room *room_of(const struct unit *unit)
+{
+    return (struct room *)(unit->used + unit->size / 64);
+}
+
+static uint16_t *seek_of(const struct unit *unit, unsigned class, uint32_t page)
+{
+    return &room_of(unit)->seek[class * (unit->size / PAGE) + page];
+}
+
 /* A place anywhere in a page, which it does not leave. */
-static bool page_find(struct unit *unit, uint32_t page, uint32_t size,
+static bool page_find(const struct unit *unit, uint32_t page, uint32_t size,
                       uint32_t *at)
 {
     const unsigned class = size_class(size);
     const uint32_t start = page * PAGE;
-    uint16_t *seek = &unit->seek[class][page];
-    if (run_find(unit, start + *seek, start + PAGE - size + 1, size, at)) {
+    uint16_t *seek = seek_of(unit, class, page);
+    if (size <= PAGE &&
+        run_find(unit, start + *seek, start + PAGE - size + 1, size, at)) {
         *seek = (uint16_t)(*at - start);
         return true;
     }
-    unit->spent[class] |= 1u << page;
+    room_of(unit)->spent[class] |= 1u << page;
     return false;
 }
 
@@ -392,9 +424,10 @@ static void page_reopen(struct unit *unit, uint32_t page, uint32_t from)
          i < UNSEEK && from && !bits_at(unit, start + from - 1, 1); i++)
         from--;
     for (unsigned class = 0; class < SIZES; class ++) {
-        if (from < unit->seek[class][page])
-            unit->seek[class][page] = (uint16_t)from;
-        unit->spent[class] &= ~(1u << page);
+        uint16_t *seek = seek_of(unit, class, page);
+        if (from < *seek)
+            *seek = (uint16_t)from;
+        room_of(unit)->spent[class] &= ~(1u << page);
     }
 }
 
@@ -404,7 +437,8 @@ static bool stretch_find(struct unit *unit, uint32_t from, uint32_t to,
                          bool fresh, uint32_t *at)
 {
     const uint32_t size = STUB;
-    uint32_t pages = pages_of(from, to - from) & ~unit->spent[size_class(size)];
+    uint32_t pages =
+        pages_of(from, to - from) & ~room_of(unit)->spent[size_class(size)];
     if (!fresh)
         pages &= unit->touched;
     for (; pages; pages &= pages - 1) {
@@ -468,7 +502,8 @@ static bool window_open(const struct unit *unit, uintptr_t window, bool fresh)
     uintptr_t to = window + WINDOW - unit->base;
     to = to < unit->size ? to : unit->size;
     return pages_of((uint32_t)from, to - from) &
-           ~unit->spent[size_class(STUB)] & (fresh ? ~0u : unit->touched);
+           ~room_of(unit)->spent[size_class(STUB)] &
+           (fresh ? ~0u : unit->touched);
 }
 
 /*
@@ -950,15 +985,22 @@ static bool near(const struct unit *unit, uintptr_t origin, bool plain)
     return AROUND || distance < (plain ? isa->reach : isa->near);
 }
 
+/* The pages of a unit that may have room: such as are in use, or `fresh` ones.
+ */
+static uint32_t pages_for(const struct unit *unit, size_t size, bool fresh)
+{
+    uint32_t pages = (2u << (unit->size / PAGE - 1)) - 1;
+    return pages & (fresh ? ~unit->touched : unit->touched) &
+           ~room_of(unit)->spent[size_class(size)];
+}
+
 /* Pages cost memory from their first byte on: those that have stubs already,
  * which lie where they must, are filled before a `fresh` one is begun. */
 static bool code_in(uint32_t index, size_t size, bool fresh, uintptr_t *code)
 {
     struct unit *unit = &land.units[index];
-    uint32_t pages = (2u << (unit->size / PAGE - 1)) - 1;
-    pages &= (fresh ? ~unit->touched : unit->touched) &
-             ~unit->spent[size_class(size)];
-    for (; pages; pages &= pages - 1) {
+    for (uint32_t pages = pages_for(unit, size, fresh); pages;
+         pages &= pages - 1) {
         uint32_t page = (uint32_t)__builtin_ctz(pages), at;
         if (!page_find(unit, page, (uint32_t)size, &at))
             continue;
@@ -969,23 +1011,52 @@ static bool code_in(uint32_t index, size_t size, bool fresh, uintptr_t *code)
     return false;
 }
 
+/* May code of `origin` be in this unit? */
+static bool may_hold(uint32_t index, uintptr_t origin)
+{
+    const struct unit *unit = &land.units[index];
+    return !unit->tight && unit_writable(unit) && near(unit, origin, false);
+}
+
 /* What may be anywhere fills what was mapped for the sake of one address, or
  * too far away for others. */
-static bool spare_in(uint32_t index, uintptr_t origin, size_t size, bool fresh,
-                     uintptr_t *code)
+static bool may_spare(uint32_t index, uintptr_t origin)
 {
     const struct unit *unit = &land.units[index];
     return (unit->open || (!land.batch && unit_writable(unit))) &&
            (unit->tight || !near(unit, origin, false)) &&
-           near(unit, origin, true) && code_in(index, size, fresh, code);
+           near(unit, origin, true);
 }
 
-static bool code_near(uint32_t index, uintptr_t origin, size_t size, bool fresh,
+/* A place in one of the units that may be asked, the one of `*last` first: in a
+ * page that is in use, or else in the first that is not. */
+static bool code_among(bool (*may)(uint32_t index, uintptr_t origin),
+                       uint32_t *last, uintptr_t origin, size_t size,
+                       uintptr_t *code)
+{
+    uint32_t fresh = land.count;
+    for (uint32_t i = 0; i <= land.count; i++) {
+        uint32_t index = i ? i - 1 : *last;
+        if (index >= land.count || !may(index, origin))
+            continue;
+        if (code_in(index, size, false, code)) {
+            *last = index;
+            return true;
+        }
+        if (fresh == land.count && pages_for(&land.units[index], size, true))
+            fresh = index;
+    }
+    if (fresh == land.count || !code_in(fresh, size, true, code))
+        return false;
+    *last = fresh;
+    return true;
+}
+
+static bool code_near(uint32_t index, uintptr_t origin, size_t size,
                       uintptr_t *code)
 {
-    const struct unit *unit = &land.units[index];
-    if (unit->tight || !unit_writable(unit) || !near(unit, origin, false) ||
-        !code_in(index, size, fresh, code))
+    if (!may_hold(index, origin) || (!code_in(index, size, false, code) &&
+                                     !code_in(index, size, true, code)))
         return false;
     land.code_last = index;
     return true;
@@ -997,9 +1068,7 @@ static bool code_beside_at(uint32_t index, uintptr_t origin, size_t size,
     const struct unit *unit = &land.units[index];
     uintptr_t low = unit->base < origin ? unit->base : origin;
     uintptr_t high = unit->base < origin ? origin : unit->base + unit->size;
-    return high - low < BESIDE &&
-           (code_near(index, origin, size, false, code) ||
-            code_near(index, origin, size, true, code));
+    return high - low < BESIDE && code_near(index, origin, size, code);
 }
 
 /* Each costs a mapping, and most of its bytes if code is far from other code.
@@ -1054,29 +1123,15 @@ static bool code_beside(uintptr_t origin, size_t size, uintptr_t *code)
 /* In a unit that is there already. */
 static bool code_here(uintptr_t origin, size_t size, uintptr_t *code)
 {
-    for (unsigned fresh = 0; fresh < 2; fresh++) {
-        if (land.code_last < land.count &&
-            code_near(land.code_last, origin, size, fresh, code))
-            return true;
-        for (uint32_t i = 0; i < land.count; i++)
-            if (code_near(i, origin, size, fresh, code))
-                return true;
-    }
-    return false;
+    return code_among(may_hold, &land.code_last, origin, size, code);
 }
 
 static bool spare_here(uintptr_t origin, size_t size, uintptr_t *code)
 {
-    for (unsigned fresh = 0; fresh < 2 && !land.spare_none; fresh++) {
-        if (land.spare_last < land.count &&
-            spare_in(land.spare_last, origin, size, fresh, code))
-            return true;
-        for (uint32_t i = 0; i < land.count; i++)
-            if (spare_in(i, origin, size, fresh, code)) {
-                land.spare_last = i;
-                return true;
-            }
-    }
+    if (land.spare_none)
+        return false;
+    if (code_among(may_spare, &land.spare_last, origin, size, code))
+        return true;
     land.spare_none = true;
     return false;
 }
@@ -1091,12 +1146,11 @@ static int code_in_new_unit(uintptr_t origin, size_t size, uintptr_t *code)
     for (unsigned i = 0; i < count; i++) {
         struct unit *unit = unit_under_top(origin, tops[i], NULL);
         if (unit &&
-            code_near((uint32_t)(unit - land.units), origin, size, true, code))
+            code_near((uint32_t)(unit - land.units), origin, size, code))
             return 0;
     }
     struct unit *unit = unit_in_hole(origin);
-    if (unit &&
-        code_near((uint32_t)(unit - land.units), origin, size, true, code))
+    if (unit && code_near((uint32_t)(unit - land.units), origin, size, code))
         return 0;
     return NO_MEMORY;
 }
