@@ -118,6 +118,8 @@ static void collect_code(struct work *work, uint32_t index,
         return;
     code_edit(&work->edits[work->edit_count++], index, install);
     target->state = install ? PATAS__INSTALLED : PATAS__READY;
+    if (target->module)
+        patas__module_get(target->module)->patched = true;
     work->traps |= install && plants_trap(target);
 }
 

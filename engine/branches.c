@@ -8,7 +8,7 @@
  *
  * Bytes that look like a short branch into the window are there by chance for
  * one window in four. So the function that they are in is decoded: what it
- * steps over is none.
+ * steps over is none. Where no function is known they are believed.
  */
 #include "image.h"
 
@@ -16,10 +16,11 @@
 
 enum {
     BRANCHES_WALK_MAX = 16384, /* bytes decoded to confirm one branch */
-    BRANCHES_LEAD = 64,  /* bytes decoded in front of it where nothing tells
-                            where to begin */
-    BRANCHES_STARTS = 8, /* ... from so many places */
-    BRANCHES_CHUNK = 48  /* bytes decoded at a time */
+    BRANCHES_CHUNK = 48,       /* ... at a time */
+    /* Bytes around a window that a short branch may be in, and as many as are
+     * looked at together. */
+    BRANCHES_BEFORE = 160,
+    BRANCHES_BEHIND = 192
 };
 
 static bool branches_is_code(const struct patas__symbol *symbol)
@@ -31,10 +32,38 @@ static bool branches_is_code(const struct patas__symbol *symbol)
 
 /* ---- for one window ------------------------------------------------------ */
 
+/* What is around the window, as it was unpatched. */
+static void branches_copy(const struct patas__search *search,
+                          const struct patas__segment *code, uint8_t *bytes,
+                          struct patas__segment *around)
+{
+    uint64_t offset = search->address - code->address;
+    uint64_t from = offset > BRANCHES_BEFORE ? offset - BRANCHES_BEFORE : 0;
+    uint64_t size = offset - from + search->size + BRANCHES_BEHIND;
+
+    if (size > code->size - from)
+        size = code->size - from;
+    memcpy(bytes, code->bytes + from, (size_t)size);
+    search->unpatch(code->address + from, bytes, (size_t)size);
+    *around = (struct patas__segment){.address = code->address + from,
+                                      .size = size,
+                                      .bytes = bytes,
+                                      .executable = true};
+}
+
 uint32_t patas__branches_near(struct patas__search *search)
 {
-    search->code = patas__image_code(search->image, search->address);
-    if (search->code)
+    const struct patas__segment *code =
+        patas__image_code(search->image, search->address);
+    uint8_t bytes[BRANCHES_BEFORE + 32 + BRANCHES_BEHIND];
+    struct patas__segment around;
+
+    search->code = code;
+    if (code && search->unpatch) {
+        branches_copy(search, code, bytes, &around);
+        search->code = &around;
+    }
+    if (code)
         search->image->isa->find_near(search);
     return search->found;
 }
@@ -62,7 +91,8 @@ uint32_t patas__branches_search(struct patas__search *search)
 static bool branches_comes_by(const struct patas__search *search, uint64_t at,
                               uint64_t source, unsigned size)
 {
-    const struct patas__segment *code = search->code;
+    const struct patas__segment *code =
+        patas__image_code(search->image, source);
     struct patas__insn insn = {0};
 
     while (at < source) {
@@ -82,26 +112,31 @@ static bool branches_comes_by(const struct patas__search *search, uint64_t at,
     return at == source || (insn.has_target && at == source + size);
 }
 
+/* The start of the function around `source`, or of the window if nothing tells
+ * of that and it is in front; `source` if there is neither. */
+static uint64_t branches_start(const struct patas__search *search,
+                               uint64_t source)
+{
+    struct patas__near none = {0};
+    struct patas__near *near = search->near ? search->near : &none;
+    struct patas__extent around;
+
+    if ((patas__extent_around(search->image, source, near, &around) ||
+         patas__extent_find_near(search->image, source, near, &around)) &&
+        patas__image_code(search->image, around.start) ==
+            patas__image_code(search->image, source) &&
+        around.start <= source)
+        return around.start;
+    return search->address < source ? search->address : source;
+}
+
 bool patas__search_decodes(const struct patas__search *search, uint64_t source,
                            unsigned size)
 {
-    struct patas__near none = {0};
-    struct patas__extent frame;
+    uint64_t start = branches_start(search, source);
 
-    if (patas__extent_around(search->image, source,
-                             search->near ? search->near : &none, &frame) &&
-        frame.start >= search->code->address)
-        return source - frame.start > BRANCHES_WALK_MAX ||
-               branches_comes_by(search, frame.start, source, size);
-    /* Streams of instructions that begin askew soon fall in step. */
-    uint64_t before = source - search->code->address;
-    for (unsigned i = 0; i < BRANCHES_STARTS; i++) {
-        uint64_t lead = BRANCHES_LEAD + i;
-        if (branches_comes_by(search, source - (lead < before ? lead : before),
-                              source, size))
-            return true;
-    }
-    return false;
+    return source - start > BRANCHES_WALK_MAX ||
+           branches_comes_by(search, start, source, size);
 }
 
 /* ---- for many ------------------------------------------------------------ */

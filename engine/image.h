@@ -206,7 +206,7 @@ struct patas__search {
     uint64_t skip_from, skip_to;
     struct patas__near *near; /* may be NULL */
     /* Makes of the `size` bytes at `address` what they were unpatched; NULL:
-     * nothing here is patched. */
+     * nothing is patched in this image. */
     void (*unpatch)(uint64_t address, uint8_t *bytes, size_t size);
     const struct patas__segment *code; /* where the instruction set looks */
     uint32_t found; /* bit k: something leads to address + k */

@@ -296,12 +296,6 @@ static void map_moved(void *data, uint64_t to)
         module->branches[bit / 8] |= (uint8_t)(1u << bit % 8);
 }
 
-void patas__module_hides(struct patas__module *module, uint64_t to)
-{
-    if (module->branches)
-        map_moved(module, to);
-}
-
 static uint32_t module_index(const struct patas__module *module)
 {
     uint32_t index;
@@ -343,23 +337,23 @@ static uint32_t mapped_branches(const struct patas__module *module,
 }
 
 uint32_t patas__module_branches(struct patas__module *module, uint64_t address,
-                                unsigned size, uint64_t skip_to, unsigned how)
+                                unsigned size, uint64_t skip_to, bool many)
 {
-    struct patas__search search = {.image = &module->image,
-                                   .address = address,
-                                   .size = size,
-                                   .skip_from = address,
-                                   .skip_to = skip_to,
-                                   .near = &module->near,
-                                   .unpatch = patas__targets_unpatch};
+    struct patas__search search = {
+        .image = &module->image,
+        .address = address,
+        .size = size,
+        .skip_from = address,
+        .skip_to = skip_to,
+        .near = &module->near,
+        .unpatch = module->patched ? patas__targets_unpatch : NULL};
     /* To make a map takes as long as some searches. */
     if (!module->branches &&
-        ++module->searches > (how & PATAS__MANY ? SEARCHES_IN_BATCH : SEARCHES))
+        ++module->searches > (many ? SEARCHES_IN_BATCH : SEARCHES))
         make_map(module);
-    if (!module->branches || how & PATAS__INNER)
-        patas__branches_moved(module_index(module), search_moved, &search);
-    if (!module->branches)
-        return patas__branches_search(&search);
-    return mapped_branches(module, address, size) |
-           patas__branches_near(&search);
+    if (module->branches)
+        return mapped_branches(module, address, size) |
+               patas__branches_near(&search);
+    patas__branches_moved(module_index(module), search_moved, &search);
+    return patas__branches_search(&search);
 }

@@ -28,6 +28,7 @@ struct patas__module {
     struct patas__near near; /* patas__extent_find_near() */
     uint8_t *branches;       /* patas__branches_map(), once it pays */
     uint32_t searches;       /* made without it */
+    bool patched;            /* some of its code was, at some time */
     void *pin;     /* keeps it loaded while it holds replacements ... */
     uint32_t uses; /* ... of so many live patches */
     bool pin_tried;
@@ -59,32 +60,22 @@ PATAS__HIDDEN uint32_t patas__module_count(void);
  * one when the loader unloaded anything since; registry.c answers. */
 PATAS__HIDDEN bool patas__registry_intact(uint32_t module);
 
-/* Branches that a patch hides: the ones in the first bytes of patched targets,
- * which run from their heads. prepare.c answers. */
+/* Branches that patches hide from a look at the bytes: those in the first bytes
+ * of targets. prepare.c answers. */
 PATAS__HIDDEN void patas__branches_moved(uint32_t module,
                                          void (*each)(void *data, uint64_t to),
                                          void *data);
 
 /* Makes of the `size` bytes at `address` what they were before patas wrote
- * there. registry.c answers. */
+ * there; other bytes than it wrote are left alone. prepare.c answers. */
 PATAS__HIDDEN void patas__targets_unpatch(uint64_t address, uint8_t *bytes,
                                           size_t size);
 
-/* One of these is about to be hidden, and leads out of its function. */
-PATAS__HIDDEN void patas__module_hides(struct patas__module *module,
-                                       uint64_t to);
-
-enum {
-    PATAS__MANY = 1, /* worth a map of the whole module */
-    PATAS__INNER = 2 /* not the start of a known function, in which earlier
-                        patches may hide branches to elsewhere in it */
-};
-
 /* May something branch to address + k from outside [address, skip_to)?
- * Bit k, k < size. `how`: of the two above. */
+ * Bit k, k < size. `many`: worth a map of the whole module. */
 PATAS__HIDDEN uint32_t patas__module_branches(struct patas__module *module,
                                               uint64_t address, unsigned size,
-                                              uint64_t skip_to, unsigned how);
+                                              uint64_t skip_to, bool many);
 
 /* ---- what the system tells (os/linux/libc.c) ---------------------------- */
 

@@ -861,8 +861,10 @@ static patas_status enter_member(patas_batch *handle,
     status = pin_module(pair->target, error);
     if (status == PATAS_OK)
         status = pin_module(pair->replacement, error);
-    if (status == PATAS_OK && (batch = batch_get(handle)) != NULL)
+    if (status == PATAS_OK && (batch = batch_get(handle)) != NULL) {
+        batch->itself = 0; /* the loader's list may be another by now */
         batch_hold(batch, pair->target);
+    }
     if (status != PATAS_OK) {
         leave_unpinning();
         return status;

@@ -33,11 +33,8 @@ static void note_flow(struct patas__survey *survey,
     bool covered = at < survey->cover;
     if (covered)
         survey->plain &= !insn->rel_size && insn->flow == PATAS__FLOW_NEXT;
-    if (!insn->has_target)
-        return;
-    if (covered && survey->leads_count < PATAS__LEADS_MAX)
-        survey->leads[survey->leads_count++] = insn->target;
-    if (insn->flow == PATAS__FLOW_CALL || insn->target - survey->entry >= 32)
+    if (!insn->has_target || insn->flow == PATAS__FLOW_CALL ||
+        insn->target - survey->entry >= 32)
         return;
     /* A loop back into the window, from within it or just behind it. */
     uint32_t bit = 1u << (insn->target - survey->entry);
@@ -81,7 +78,6 @@ unsigned patas__survey(const struct patas__isa *isa,
     survey->isa = isa;
     survey->at = survey->first = survey->cover = 0;
     survey->starts = survey->returns = survey->crosses = 0;
-    survey->leads_count = 0;
     survey->plain = true;
     *trouble = survey->entry;
     while (at < survey->size && at < PATAS__SURVEYED && at < stop &&

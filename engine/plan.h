@@ -27,10 +27,6 @@ enum {
                         as the decoder likes to read at once */
 };
 
-enum {
-    PATAS__LEADS_MAX = 3 /* each takes two bytes at least, of five */
-};
-
 /* All that is known of a function's first bytes. */
 struct patas__survey {
     const struct patas__isa *isa;
@@ -51,9 +47,6 @@ struct patas__survey {
                          the bytes that a jump covers */
     uint32_t crosses; /* the same from inside, but behind the first one */
     uint32_t returns; /* bit k: a call or system call goes on at entry + k */
-    uint8_t leads_count;
-    uint64_t leads[PATAS__LEADS_MAX]; /* where the covered branches and calls
-                                         lead */
 };
 
 /* Does control never go on behind it? */

@@ -182,19 +182,6 @@ static patas_status check_known(const struct patas__request *request,
     return PATAS_OK;
 }
 
-/* Who looks for branches later does not see those that the patch will hide. One
- * that stays in the function is of no interest but to those who enter that in
- * the middle: they ask for it. */
-static void hide_branches(const struct patas__request *request,
-                          struct patas__module *module)
-{
-    const struct patas__survey *it = &request->survey;
-    uint64_t size = request->inner ? it->cover : request->extent;
-    for (unsigned i = 0; i < it->leads_count; i++)
-        if (it->leads[i] - it->entry >= size)
-            patas__module_hides(module, it->leads[i]);
-}
-
 static patas_status new_target(struct patas__request *request,
                                struct patas__module *module,
                                uint32_t module_index, uint32_t *index,
@@ -218,8 +205,6 @@ static patas_status new_target(struct patas__request *request,
                         request->asked, 0);
     if (status != PATAS_OK)
         patas__target_forget(*index);
-    else if (module)
-        hide_branches(request, module);
     return status;
 }
 

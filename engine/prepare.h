@@ -19,7 +19,6 @@ struct patas__request {
     uint32_t entering; /* bit k: one to entry + k */
     /* Results. */
     uint64_t extent, padding;
-    bool inner;                          /* not the start of a description */
     uint8_t passed_by[PATAS_FORM_COUNT]; /* a patas_reason a form */
     uintptr_t in_the_way; /* for the first reason that names an address */
     uintptr_t stub, gap;

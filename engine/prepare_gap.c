@@ -64,8 +64,7 @@ static uint64_t gap_behind(const struct patas__survey *survey,
     uint64_t end = extent->start + extent->size;
     uint64_t gap = gap_in(survey, end, extent->padding);
     if (!gap || !function_ends(&module->image, extent->start, end) ||
-        patas__module_branches(module, gap, JUMP, gap,
-                               PATAS__MANY | PATAS__INNER))
+        patas__module_branches(module, gap, JUMP, gap, true))
         return 0;
     return gap;
 }

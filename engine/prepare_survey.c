@@ -5,6 +5,42 @@
  */
 #include "prepare_parts.h"
 
+/* Bytes that are to be read as they were unpatched. */
+struct unpatched {
+    uintptr_t address;
+    uint8_t *bytes;
+    size_t size;
+};
+
+/* Memory of a just-in-time compiler may hold other code by now: nothing is put
+ * back where the bytes aren't ours. */
+static void unpatch(void *data, const struct patas__target *target)
+{
+    const struct unpatched *it = data;
+    uint8_t before[8], after[8];
+    if (target->form == PATAS_FORM_SLOT)
+        return;
+    patas__target_bytes(target, before, after);
+    const uintptr_t at = target->entry + target->at - it->address;
+    for (unsigned i = 0; i < target->written; i++)
+        if (at + i < it->size && it->bytes[at + i] != after[i])
+            return;
+    for (unsigned i = 0; i < target->written; i++)
+        if (at + i < it->size)
+            it->bytes[at + i] = before[i];
+}
+
+void patas__targets_unpatch(uint64_t address, uint8_t *bytes, size_t size)
+{
+    enum {
+        REACH = 15 + PATAS__JUMP_MAX /* landing pad and jump */
+    };
+    struct unpatched it = {(uintptr_t)address, bytes, size};
+    if (size)
+        patas__targets_between(it.address - REACH, it.address + size - 1,
+                               unpatch, &it);
+}
+
 /* The instruction at entry + at, as it was unpatched. False where there is
  * none, and then it has the length of the least one. */
 static bool insn_of(const struct patas__target *target,
@@ -42,7 +78,7 @@ void patas__branches_moved(uint32_t module,
     const struct patas__image *image = &patas__module_get(module)->image;
     for (uint32_t i = 1; i < patas__target_count(); i++) {
         const struct patas__target *target = patas__target_get(i);
-        if (target->module == module && target->state == PATAS__INSTALLED &&
+        if (target->module == module && target->state != PATAS__RETIRED &&
             target->form != PATAS_FORM_SLOT)
             each_moved(target, image, each, data);
     }
@@ -68,7 +104,6 @@ patas_status patas__prepare_extent(struct patas__request *request,
                                    patas_error *error)
 {
     struct patas__extent extent = {0};
-    request->inner = true;
     if (!module || !patas__extent_find_near(&module->image, request->entry,
                                             &module->near, &extent))
         return PATAS_OK;
@@ -81,8 +116,6 @@ patas_status patas__prepare_extent(struct patas__request *request,
                       request->asked, (uintptr_t)extent.start);
     }
     request->extent = extent.start + extent.size - request->entry;
-    request->inner =
-        extent.source != PATAS__SOURCE_UNWIND || extent.start != request->entry;
     /* Few functions are so short that what is behind them matters. */
     if (padded || request->extent < PATAS__SURVEYED)
         patas__extent_pad(&module->image, &extent);
@@ -123,6 +156,20 @@ static patas_status survey_status(unsigned reason)
     }
 }
 
+static void hit_around(void *data, uint64_t to)
+{
+    struct patas__search *search = data;
+    if (to - search->address < search->size)
+        search->found |= 1u << (to - search->address);
+}
+
+static void moved_around(void *data, const struct patas__target *target)
+{
+    struct patas__search *search = data;
+    if (target->form != PATAS_FORM_SLOT && target->entry != search->address)
+        each_moved(target, search->image, hit_around, search);
+}
+
 /* Code of no module: the neighbourhood of its mapping is all that is searched
  * for branches. */
 static uint32_t branches_around(const struct patas__survey *survey)
@@ -151,13 +198,14 @@ static uint32_t branches_around(const struct patas__survey *survey)
                         .bytes = bytes,
                         .executable = true},
     };
-    return patas__branches_search(
-        &(struct patas__search){.image = &image,
-                                .address = entry,
-                                .size = survey->at + JUMP,
-                                .skip_from = entry,
-                                .skip_to = entry + survey->cover,
-                                .unpatch = patas__targets_unpatch});
+    struct patas__search search = {.image = &image,
+                                   .address = entry,
+                                   .size = survey->at + JUMP,
+                                   .skip_from = entry,
+                                   .skip_to = entry + survey->cover,
+                                   .unpatch = patas__targets_unpatch};
+    patas__targets_between(from, to, moved_around, &search);
+    return patas__branches_search(&search);
 }
 
 patas_status patas__prepare_survey(struct patas__request *request,
@@ -183,9 +231,8 @@ patas_status patas__prepare_survey(struct patas__request *request,
     else if (!module)
         it->enters |= branches_around(it);
     else
-        it->enters |= patas__module_branches(
-            module, it->entry, it->at + JUMP, it->entry + it->cover,
-            (request->nth ? PATAS__MANY : 0) |
-                (request->inner ? PATAS__INNER : 0));
+        it->enters |=
+            patas__module_branches(module, it->entry, it->at + JUMP,
+                                   it->entry + it->cover, request->nth != 0);
     return PATAS_OK;
 }

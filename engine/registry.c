@@ -164,34 +164,26 @@ uintptr_t patas__target_overlap(uintptr_t entry, unsigned size)
     return 0;
 }
 
-/* The bytes of `target` among the `size` ones at `address`. */
-static void target_unpatch(const struct patas__target *target,
-                           uintptr_t address, uint8_t *bytes, size_t size)
+void patas__targets_between(uintptr_t low, uintptr_t high,
+                            void (*each)(void *data,
+                                         const struct patas__target *target),
+                            void *data)
 {
-    if (target->form == PATAS_FORM_SLOT || target->state != PATAS__INSTALLED)
-        return;
-    for (unsigned i = 0; i < target->written; i++) {
-        uintptr_t offset = target->entry + target->at + i - address;
-        if (offset < size)
-            bytes[offset] = target->before[i];
-    }
-}
-
-void patas__targets_unpatch(uint64_t address, uint8_t *bytes, size_t size)
-{
-    enum {
-        REACH = 15 + PATAS__JUMP_MAX /* landing pad and jump */
-    };
-    const uintptr_t from = (uintptr_t)address;
-    const uintptr_t low = from - REACH, high = from + size - 1;
-    for (uintptr_t line = low / INDEX_LINE; line <= high / INDEX_LINE; line++)
-        for (uintptr_t at = low; at <= high; at++) {
-            uint32_t found = index_find(book.index, line, at, high);
-            if (!found)
-                break;
-            target_unpatch(patas__target_get(found), from, bytes, size);
-            at = patas__target_get(found)->entry;
+    const struct line_index *index = book.index;
+    for (uintptr_t line = low / INDEX_LINE; index && line <= high / INDEX_LINE;
+         line++) {
+        const uint32_t hash = line_hash(line), tag = line_tag(hash);
+        for (uint32_t at = hash & index->mask; index->slots[at];
+             at = (at + 1) & index->mask) {
+            const uint32_t slot = index->slots[at];
+            const struct patas__target *target =
+                patas__target_get(slot_number(slot));
+            if (line_tag(slot) == tag && target->entry / INDEX_LINE == line &&
+                target->entry >= low && target->entry <= high &&
+                target->state != PATAS__RETIRED)
+                each(data, target);
         }
+    }
 }
 
 /* ---- targets ----------------------------------------------------------------

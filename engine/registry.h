@@ -117,6 +117,11 @@ PATAS__HIDDEN uint32_t patas__target_find(uintptr_t entry);
  * entry there? Then that, else 0. */
 PATAS__HIDDEN uintptr_t patas__target_overlap(uintptr_t entry, unsigned size);
 
+/* Calls `each` for every live target whose entry is in low .. high. */
+PATAS__HIDDEN void patas__targets_between(
+    uintptr_t low, uintptr_t high,
+    void (*each)(void *data, const struct patas__target *target), void *data);
+
 /* A new record, not yet to be found; 0 if memory is short. */
 PATAS__HIDDEN uint32_t patas__target_new(void);
 /* Publishes it under its entry. */
