@@ -130,9 +130,37 @@ static uint64_t branches_start(const struct patas__search *search,
     return search->address < source ? search->address : source;
 }
 
+/* Is `source` in the filler right behind a function? i386's NOPs are full of
+ * what reads as a branch. */
+static bool branches_is_filler(const struct patas__search *search,
+                               uint64_t source)
+{
+    const struct patas__image *image = search->image;
+    struct patas__near none = {0};
+    struct patas__extent before;
+    uint64_t start, rank = patas__extent_rank(image, source, &start);
+
+    if (!rank || !patas__extent_frame(image, rank - 1, &none, &before))
+        return false;
+    uint64_t at = before.start + before.size;
+    if (source - at >= BRANCHES_CHUNK)
+        return false;
+    while (at <= source) {
+        struct patas__insn insn;
+        const uint8_t *bytes = patas__image_bytes(image, at, PATAS__INSN_MAX);
+        if (!bytes || !image->isa->decode(bytes, PATAS__INSN_MAX, at, &insn) ||
+            !insn.padding)
+            return false;
+        at += insn.length;
+    }
+    return true;
+}
+
 bool patas__search_decodes(const struct patas__search *search, uint64_t source,
                            unsigned size)
 {
+    if (branches_is_filler(search, source))
+        return false;
     uint64_t start = branches_start(search, source);
 
     return source - start > BRANCHES_WALK_MAX ||
